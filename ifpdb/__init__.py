@@ -1,0 +1,130 @@
+"""An embedded model registry in one SQLite file.
+
+    import ifpdb as ifp
+
+    with ifp.track("fraud-detector", data="train.csv", params={"C": 1.0}, seed=7) as run:
+        ...
+        run.log_metric("f1", f1)
+        run.register(model, schema="schema.json", tags=["q1-retrain"])
+
+Everything public is listed in `__all__` and loaded when it is first asked for, so that importing costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from .capture.dataset import hash_data
+    from .desk import Registry, init, open
+    from .doors import get_run, register, registry
+    from .errors import (
+        Ambiguous,
+        Busy,
+        Conflict,
+        GateFailed,
+        IfpError,
+        IntegrityError,
+        NeedsReason,
+        NotFound,
+        Refused,
+        StorageError,
+        Untrusted,
+        UsageError,
+    )
+    from .model import Model
+    from .policy import Policy
+    from .records import (
+        Artifact,
+        Change,
+        Check,
+        Code,
+        Dataset,
+        Event,
+        Feature,
+        FeatureSchema,
+        Interval,
+        Measurement,
+        ModelSummary,
+        Node,
+        Parent,
+        Run,
+        Verdict,
+        Version,
+    )
+    from .tracking import TrackedRun, track
+
+_HOME = {
+    "capture.dataset": "hash_data",
+    "doors": "get_run register registry",
+    "errors": "Ambiguous Busy Conflict GateFailed IfpError IntegrityError NeedsReason NotFound Refused StorageError "
+    "Untrusted UsageError",
+    "model": "Model",
+    "policy": "Policy",
+    "records": "Artifact Change Check Code Dataset Event Feature FeatureSchema Interval Measurement ModelSummary Node "
+    "Parent Run Verdict Version",
+    "desk": "Registry init open",
+    "tracking": "TrackedRun track",
+}
+_MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
+
+__all__ = [  # noqa: RUF022  # by task: a newcomer reads it
+    # do
+    "track",
+    "register",
+    "registry",
+    "get_run",
+    "open",
+    "init",
+    "hash_data",
+    # hold
+    "Registry",
+    "Model",
+    "TrackedRun",
+    "Policy",
+    # read
+    "Artifact",
+    "Change",
+    "Check",
+    "Code",
+    "Dataset",
+    "Event",
+    "Feature",
+    "FeatureSchema",
+    "Interval",
+    "Measurement",
+    "ModelSummary",
+    "Node",
+    "Parent",
+    "Run",
+    "Verdict",
+    "Version",
+    # catch
+    "IfpError",
+    "Ambiguous",
+    "Busy",
+    "Conflict",
+    "GateFailed",
+    "IntegrityError",
+    "NeedsReason",
+    "NotFound",
+    "Refused",
+    "StorageError",
+    "Untrusted",
+    "UsageError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'ifpdb' has no attribute {name!r}")
+    found = getattr(import_module(f".{_MODULE_OF[name]}", __name__), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

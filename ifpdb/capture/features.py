@@ -1,0 +1,133 @@
+"""Feature schemas: read from a JSON file or from records, checked, and given their digest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..digest import JSON, canonical, sha256
+from ..errors import UsageError
+from ..records import Feature, FeatureSchema
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+TYPES = ("number", "integer", "boolean", "string", "category", "timestamp", "date", "tensor")
+
+
+def make_schema(features: Iterable[Feature]) -> FeatureSchema:
+    """The schema of these features, in their order of position, with its digest."""
+    ordered = tuple(sorted(features, key=lambda feature: feature.position))
+    return FeatureSchema(ordered, sha256(schema_body(ordered)))
+
+
+def schema_body(features: Iterable[Feature]) -> bytes:
+    """The canonical JSON that a schema's digest is the SHA-256 of."""
+    return canonical({"features": [feature.as_dict() for feature in features]})
+
+
+def read_schema(source: FeatureSchema | Mapping[str, Any] | Iterable[Any] | str | Path) -> FeatureSchema:
+    """A FeatureSchema from a JSON file, a mapping `{"features": […]}`, or a list of Features or mappings.
+
+    Raises UsageError that names the file, the feature and what is wrong with it.
+    """
+    if isinstance(source, FeatureSchema):
+        return source
+    where = "the schema"
+    if isinstance(source, str | Path):
+        where, source = str(source), _read_json(Path(source))
+    rows = source.get("features") if isinstance(source, Mapping) else source
+    if isinstance(source, Mapping) and set(source) - {"features", "digest"}:
+        raise UsageError(f"{where}: unknown key {sorted(set(source) - {'features', 'digest'})[0]!r} beside 'features'")
+    if not isinstance(rows, list | tuple):
+        raise UsageError(f'{where}: write {{"features": [{{"position": 0, "name": "amount", "type": "number"}}, …]}}')
+    features = [row if isinstance(row, Feature) else _feature(row, where, i) for i, row in enumerate(rows)]
+    _check_whole(features, where)
+    return make_schema(features)
+
+
+def schema_from_body(body: str, digest: str) -> FeatureSchema:
+    """The schema that `schema_body` wrote."""
+    return FeatureSchema(tuple(_trusted_feature(row) for row in json.loads(body)["features"]), digest)
+
+
+def _trusted_feature(row: Mapping[str, Any]) -> Feature:
+    categories = row["categories"]
+    return Feature(**{**row, "categories": None if categories is None else tuple(categories)})
+
+
+def _read_json(path: Path) -> JSON:
+    try:
+        return json.loads(path.read_bytes(), parse_constant=_no_constant)
+    except FileNotFoundError:
+        raise UsageError(f"there is no schema file {path}") from None
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not UTF-8 text") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON: {error}") from None
+    except RecursionError:
+        raise UsageError(f"{path} is not a schema: it nests too deep") from None
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON; leave min or max out, or write null")
+
+
+def _feature(row: object, where: str, index: int) -> Feature:
+    from pydantic import ValidationError
+
+    try:
+        parsed = _row_type().model_validate(row).model_dump()
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(step) for step in first["loc"][:1])
+        why = "is no key of a feature" if first["type"] == "extra_forbidden" else first["msg"]
+        raise UsageError(f"{where}: feature {index}: {field}: {why}") from None
+    if parsed["position"] is None:
+        parsed["position"] = index
+    return _trusted_feature(parsed)
+
+
+@cache
+def _row_type() -> type[BaseModel]:
+    from pydantic import ConfigDict, Field, FiniteFloat, StrictBool, StrictInt, StrictStr, create_model
+
+    limit: Any = StrictInt | FiniteFloat | StrictStr | None
+    fields: dict[str, Any] = {
+        "position": (int | None, Field(default=None, ge=0)),
+        "name": (str, Field(min_length=1)),
+        "type": (str, ...),
+        "nullable": (bool, True),
+        "min": (limit, None),
+        "max": (limit, None),
+        "categories": (list[StrictBool | StrictInt | FiniteFloat | StrictStr] | None, None),
+    }
+    return create_model("Row", __config__=ConfigDict(extra="forbid", strict=True), **fields)
+
+
+def _check_whole(features: list[Feature], where: str) -> None:
+    if not features:
+        raise UsageError(f"{where}: it has no features")
+    names = set[str]()
+    for expected, feature in enumerate(sorted(features, key=lambda f: f.position)):
+        named = f"{where}: feature {feature.name!r}"
+        if feature.position != expected:
+            raise UsageError(f"{named}: positions must run 0, 1, 2 …, each once; {expected} is missing or taken twice")
+        if feature.name in names:
+            raise UsageError(f"{named}: the name stands twice")
+        if feature.type not in TYPES:
+            raise UsageError(f"{named}: type {feature.type!r} is not one of {', '.join(TYPES)}")
+        if feature.min is not None and feature.max is not None and not _in_order(feature.min, feature.max):
+            raise UsageError(f"{named}: min {feature.min!r} is not below max {feature.max!r}")
+        names.add(feature.name)
+
+
+def _in_order(low: float | str, high: float | str) -> bool:
+    if isinstance(low, str) or isinstance(high, str):
+        return isinstance(low, str) and isinstance(high, str) and low <= high
+    return low <= high

@@ -1,0 +1,430 @@
+"""The desk: a registry file with its blobs. Every public operation opens its one transaction here, or in model.py.
+
+Bytes are made durable before the transaction that names them begins.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from sqlite3 import Connection
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from . import digest, names, promotion, registration, settings, times
+from .capture import dataset as datasets
+from .capture.features import read_schema
+from .errors import NotFound, UsageError
+from .ledger import events, facts, lineage, metrics, resolve, runs, stages, versions
+from .records import (
+    Artifact,
+    Code,
+    Dataset,
+    Event,
+    Interval,
+    ModelSummary,
+    Node,
+    Parent,
+    Run,
+    Version,
+)
+from .store import live
+from .store.blobs import BlobStore
+from .store.db import Database, create
+
+if TYPE_CHECKING:
+    from .model import Model
+
+Progress = Callable[[int], None]
+"""Told the number of bytes of each chunk that was read."""
+
+Lineage = str | tuple[str, str] | Sequence[str | tuple[str, str]]
+"""What `derived_from` accepts: a REF, a pair (REF, kind), or a list of these."""
+
+
+class Registry:
+    """A registry: the .db at `path` and the blobs in `blobs.root`. Threads may share one; it is a context manager."""
+
+    def __init__(self, path: Path, *, readonly: bool = False, actor: str | None = None) -> None:
+        """Open a registry that exists; `ifpdb.open` finds or makes one first."""
+        self.path = path
+        self.blobs = BlobStore(settings.blob_folder(path))
+        self.project = settings.project_folder(path)
+        self._actor = actor
+        self._db = Database(path, readonly=readonly)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _t: type[BaseException] | None, _e: BaseException | None, _tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+    @property
+    def actor(self) -> str:
+        """Who acts: the argument, else IFP_ACTOR, else git's user, else user@host."""
+        return settings.who(self._actor)
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction for reading."""
+        with self._db.read() as tx:
+            yield tx
+
+    @contextmanager
+    def writing(self) -> Iterator[tuple[Connection, events.Author]]:
+        """A transaction for writing, with its author; seals first what runs that died have left."""
+        actor = self.actor
+        with self._db.write() as tx:
+            by = events.Author(actor, *settings.time_now())
+            buried = self._bury(tx, by)
+            yield tx, by
+        for run in buried:
+            live.forget(self.blobs.root, run)
+
+    def _bury(self, tx: Connection, by: events.Author) -> list[str]:
+        """Seal the points of runs whose process is gone and end them as killed; their ids."""
+        dead = [run for run in live.live_runs(self.blobs.root) if live.is_dead(self.blobs.root, run)]
+        if dead:
+            open_runs = {run: (key, model, sealed) for key, run, model, sealed in runs.running(tx)}
+            for run in dead:
+                if run in open_runs:
+                    key, model, sealed = open_runs[run]
+                    self.seal(tx, key, run, sealed)
+                    self.end(tx, by, key, run, model, status="killed", error="its process is gone")
+        return dead
+
+    def seal(self, tx: Connection, key: int, run: str, sealed: int) -> None:
+        """Take the points of a live file from byte `sealed` on into the database."""
+        points, end = live.read_points(self.blobs.root, run, sealed)
+        metrics.seal(tx, key, points)
+        runs.set_live_bytes(tx, key, end)
+
+    def end(self, tx: Connection, by: events.Author, key: int, run: str, model: str, *, status: str, error: str | None) -> None:
+        """Close a run, with the event that says how it went."""
+        runs.end(tx, key, status=status, at=by.now, error=error)
+        detail: dict[str, Any] = {"status": status}
+        if error:
+            detail["error"] = error
+        events.append(tx, by, "run_ended", model=model, run=run, detail=detail)
+
+    # -- looking things up
+
+    def models(self) -> list[ModelSummary]:
+        """Every model at a glance, by name."""
+        with self.reading() as tx:
+            return versions.summaries(tx)
+
+    def model(self, name: str) -> Model:
+        """One model's versions, stages and policy. Nothing is looked up yet."""
+        from .model import Model
+
+        return Model(self, name)
+
+    def resolve(self, ref: str) -> Version:
+        """The version that a reference names. Raises UsageError, NotFound or Ambiguous."""
+        with self.reading() as tx:
+            key = resolve.resolve_version(tx, ref, now=self.now())
+            return versions.read(tx, [key], self)[0]
+
+    def find(self, ref: str) -> Version | Run:
+        """The version that a reference names, or the run where that registered none. Raises as `resolve` does."""
+        with self.reading() as tx:
+            found = resolve.resolve(tx, ref, now=self.now())
+            if found.version is not None:
+                return versions.read(tx, [found.version], self)[0]
+            return self._as_seen(runs.read(tx, [found.run], self))[0]
+
+    def run(self, id: str) -> Run:
+        """The run that a reference names. Raises UsageError, NotFound or Ambiguous."""
+        with self.reading() as tx:
+            found = resolve.resolve(tx, id, now=self.now())
+            return self._as_seen(runs.read(tx, [found.run], self))[0]
+
+    def runs(self, *, model: str | None = None, status: str | None = None) -> list[Run]:
+        """Runs, registered or not, the newest first."""
+        with self.reading() as tx:
+            if model is not None:
+                resolve.model_key(tx, model)
+            wanted = "running" if status == "killed" else status
+            keys = runs.select(tx, model=model, status=status)
+            if wanted != status:
+                keys = sorted({*keys, *runs.select(tx, model=model, status=wanted)}, reverse=True)
+            found = self._as_seen(runs.read(tx, keys, self))
+        return [run for run in found if status is None or run.status == status]
+
+    def _as_seen(self, found: list[Run]) -> list[Run]:
+        """Runs whose process is gone shown as killed, though no writer has come by to say so in the log."""
+        return [
+            replace(run, status="killed") if run.status == "running" and live.is_dead(self.blobs.root, run.id) else run
+            for run in found
+        ]
+
+    def points(self, run: str, metric: str) -> list[tuple[int, float, str]]:
+        """(step, value, time) of each sealed point of a run's metric, in the order of logging."""
+        with self.reading() as tx:
+            key = resolve.resolve(tx, run, now=self.now()).run
+            return metrics.points_of(tx, key, metric)
+
+    def lineage(self, ref: str) -> list[Node]:
+        """A run and all its ancestors, children before parents."""
+        with self.reading() as tx:
+            return lineage.nodes(tx, resolve.resolve(tx, ref, now=self.now()).run)
+
+    def events(
+        self, *, model: str | None = None, since: str | None = None, until: str | None = None, kind: str | None = None
+    ) -> list[Event]:
+        """The log, oldest first. Times are what people write: dates, RFC 3339, '3 days ago'."""
+        now = self.now()
+        start = times.parse_when(since, now=now).start if since else None
+        end = times.parse_when(until, now=now).end if until else None
+        with self.reading() as tx:
+            if model is not None:
+                resolve.model_key(tx, model)
+            return list(events.select(tx, model=model, kind=kind, since=start, until=end))
+
+    def at(self, time: str, *, model: str | None = None, stage: str = "production") -> list[Version]:
+        """What held a stage then, with `since`, `until` and `approved_by`; a date means every moment of that day."""
+        names.check_stage(stage)
+        when = times.parse_when(time, now=self.now())
+        with self.reading() as tx:
+            if model is not None:
+                resolve.model_key(tx, model)
+            held = [
+                interval
+                for interval in stages.intervals(tx, model=model, stage=stage)
+                if stages.held_during(interval, when.start, when.end)
+            ]
+            return [self._held(tx, interval) for interval in held]
+
+    def _held(self, tx: Connection, interval: Interval) -> Version:
+        key = versions.find(tx, resolve.model_key(tx, interval.model), interval.digest)
+        assert key is not None
+        found = versions.read(tx, [key], self)[0]
+        return replace(
+            found,
+            stage=interval.stage,
+            since=interval.since,
+            until=interval.until,
+            approved_by=interval.approved_by,
+        )
+
+    def exposure(self, ref: str) -> list[Interval]:
+        """When a version faced users: the intervals in which it was in production."""
+        with self.reading() as tx:
+            key = resolve.resolve_version(tx, ref, now=self.now())
+            found = versions.read(tx, [key], None)[0]
+            return list(stages.intervals(tx, model=found.model, stage="production", version=found.digest))
+
+    def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Rows of a read-only query over the views of schema.sql. Raises Refused for writes, UsageError for bad SQL."""
+        from .store.query import query as run_query
+
+        return run_query(self._db, query, params)
+
+    # -- registering
+
+    def register(
+        self,
+        model: str,
+        artifact: object,
+        *,
+        data: object = None,
+        schema: object = None,
+        params: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        seed: int | None = None,
+        derived_from: Lineage = (),
+        stage: str = "staging",
+        tags: Sequence[str] = (),
+        labels: Sequence[str] = (),
+        partial: bool = False,
+        allow_name: bool = False,
+        progress: Progress | None = None,
+    ) -> Version:
+        """Register a model that was trained elsewhere: record what is given, and nothing of this process.
+
+        `artifact` is a path of a file or folder, or an object. `data` is a path, a pointer `uri#revision`, a Dataset, a
+        list of these or a mapping of role to them; `schema` a JSON file, a FeatureSchema or feature records.
+
+        Raises UsageError for bad input, Refused when a part is missing and `partial` is not set, Conflict for a file
+        that changes while it is read. The registry is then as it was.
+        """
+        names.check_model(model, allow=allow_name)
+        wishes = registration.Wishes(stage, tags, labels, partial)
+        known_params = None if params is None else registration.check_params(params)
+        values = registration.check_metrics(metrics or {})
+        number = registration.check_seed(seed)
+        parents = parse_lineage(derived_from)
+        with self.reading() as tx:
+            self._parents(tx, parents)
+        features = None if schema is None else read_schema(schema)  # type: ignore[arg-type]  # read_schema checks it
+        found_data = datasets.describe_all(data, project=self.project)
+        kept = self.keep(artifact, name="model", progress=progress)
+        with self.writing() as (tx, by):
+            run_id = runs.new_id(os.urandom(10))
+            run = runs.insert(
+                tx,
+                id=run_id,
+                model=facts.keep_model(tx, model),
+                status="finished",
+                actor=by.actor,
+                started_at=by.now,
+                seed=number,
+                command=None,
+                code=Code(),
+            )
+            runs.end(tx, run, status="finished", at=by.now, error=None)
+            runs.set_params(tx, run, known_params or {})
+            runs.add_datasets(tx, run, found_data)
+            moment = times.to_microseconds(by.now)
+            _seal(tx, run, [live.Point(key, "", value, None, moment) for key, value in values.items()])
+            lineage.link_all(tx, run, self._parents(tx, parents))
+            parts = registration.Parts(kept, found_data, features, known_params, number)
+            version, created = registration.register(tx, by, model=model, run=run, run_id=run_id, parts=parts, wishes=wishes)
+            return versions.read(tx, [version], self, created=created)[0]
+
+    def keep(self, artifact: object, *, name: str, progress: Progress | None = None) -> Artifact:
+        """Make an artifact's bytes durable in the blob folder: a path is copied, an object is serialized.
+
+        What this process serialized is trusted for this user from then on.
+        """
+        from .store import formats, trust
+
+        if isinstance(artifact, str | os.PathLike):
+            path = Path(artifact)
+            if not path.exists():
+                raise UsageError(f"there is no file or folder {path}")
+            return self.blobs.put_path(path, name=name, format=formats.guess(path), progress=progress)
+        data, format, runs_code = formats.dump(artifact)
+        kept = self.blobs.put_bytes(data, name=name, format=format)
+        if runs_code:
+            trust.trust(kept.digest, f"serialized here from a {type(artifact).__name__}")
+        return kept
+
+    def _parents(self, tx: Connection, wanted: Sequence[Parent]) -> list[tuple[int, str]]:
+        return [(resolve.resolve(tx, parent.run, now=self.now()).run, parent.kind) for parent in wanted]
+
+    # -- artifacts
+
+    def load_artifact(self, run: str, name: str = "model", *, trust: bool = False) -> Any:
+        """The object that a run kept under `name`; see `Run.load_artifact`."""
+        from .artifacts import load
+
+        return load(self.blobs, self.artifact(run, name), self.run(run), trusted=trust)
+
+    def artifact(self, ref: str, name: str = "model") -> Artifact:
+        """What a run kept under `name`. Raises NotFound with the names there are."""
+        found = self.run(ref)
+        if name not in found.artifacts:
+            kept = ", ".join(found.artifacts) or "nothing"
+            raise NotFound(f"{found.id} kept no artifact '{name}'; it kept {kept} (ifp show {found.id})")
+        return found.artifacts[name]
+
+    def checkout(self, ref: str, dest: str | os.PathLike[str], *, name: str = "model") -> Path:
+        """Write a version's artifact to `dest` as a file or folder, verified against its digest; its path.
+
+        Raises UsageError when `dest` is taken, NotFound when bytes are missing, IntegrityError when they are damaged.
+        """
+        return self.blobs.checkout(self.artifact(ref, name), Path(dest))
+
+    # -- small changes
+
+    def link(self, child: str, parent: str, kind: str = "derived_from") -> bool:
+        """Say after the fact that a run came from another; False when that was known. Raises Conflict for a cycle."""
+        names.check_kind(kind)
+        with self.writing() as (tx, by):
+            below = resolve.resolve(tx, child, now=by.now).run
+            above = resolve.resolve(tx, parent, now=by.now).run
+            if not lineage.link(tx, below, above, kind):
+                return False
+            detail = {"parent": lineage.name(tx, above), "lineage": kind}
+            events.append(tx, by, "linked", model=lineage.model_of(tx, below), run=lineage.name(tx, below), detail=detail)
+            return True
+
+    def measure(self, ref: str, values: Mapping[str, float], *, dataset: str | None = None) -> Version:
+        """Record metrics of a version after its registration. `dataset` is a digest, a pointer, a path or a name.
+
+        The metrics are an event, and the gate sees them. Raises NotFound for a dataset name that no run has used.
+        """
+        known = registration.check_metrics(values)
+        if not known:
+            raise UsageError("no metric was given: write f1=0.93")
+        described = self._described(dataset)
+        with self.writing() as (tx, by):
+            version = resolve.resolve_version(tx, ref, now=by.now)
+            run = versions.own_run(tx, version)
+            identity = (
+                "" if dataset is None else promotion.dataset_named(tx, dataset) if described is None else described.identity
+            )
+            if described is not None:
+                runs.add_datasets(tx, run, [described])
+            elif identity and facts.find_dataset(tx, identity) is None:
+                raise NotFound(f"no dataset {identity} is on record: name its file or folder once (--dataset PATH)")
+            moment = times.to_microseconds(by.now)
+            _seal(tx, run, [live.Point(key, identity, value, None, moment) for key, value in known.items()])
+            found = versions.read(tx, [version], self)[0]
+            detail = {
+                "metrics": [
+                    {"metric": key, "value": digest.number_to_json(value), "dataset": identity or None}
+                    for key, value in known.items()
+                ]
+            }
+            events.append(tx, by, "measured", model=found.model, run=found.run, version=found.digest, detail=detail)
+            return found
+
+    def _described(self, dataset: str | None) -> Dataset | None:
+        """The Dataset behind a path or a pointer; None for a name or a digest."""
+        if dataset is None or dataset.startswith("sha256:"):
+            return None
+        if not os.path.exists(dataset) and not datasets.is_pointer(dataset):
+            return None
+        return datasets.describe(dataset, role="holdout", project=self.project)
+
+    def now(self) -> str:
+        """The time that events would bear."""
+        return settings.time_now()[0]
+
+
+def _seal(tx: Connection, run: int, points: list[live.Point]) -> None:
+    metrics.seal(tx, run, points)
+
+
+def parse_lineage(derived_from: Lineage) -> list[Parent]:
+    """`derived_from` as a list of Parents whose `run` is still a reference; raises UsageError for anything else."""
+    if isinstance(derived_from, str):
+        return [Parent(derived_from, "derived_from")]
+    items = list(derived_from)
+    if len(items) == 2 and isinstance(derived_from, tuple) and items[1] in names.KINDS:
+        return [Parent(str(items[0]), str(items[1]))]
+    found = []
+    for item in items:
+        if isinstance(item, str):
+            found.append(Parent(item, "derived_from"))
+        elif isinstance(item, tuple) and len(item) == 2:
+            found.append(Parent(item[0], names.check_kind(item[1])))
+        else:
+            raise UsageError(f"derived_from takes a REF, a pair (REF, kind) or a list of these, not {item!r}")
+    return found
+
+
+def open(path: str | os.PathLike[str] | None = None, *, readonly: bool = False, actor: str | None = None) -> Registry:
+    """Open a registry: the one at `path`, else IFP_DB, else the nearest ifp.db. It must exist (`init` makes one).
+
+    Raises NotFound when there is none, IntegrityError for a file that is something else, Refused for one in WAL mode
+    or made by a newer ifpdb.
+    """
+    return Registry(settings.find_registry(path), readonly=readonly, actor=actor)
+
+
+def init(path: str | os.PathLike[str] | None = None, *, actor: str | None = None) -> Registry:
+    """Open the registry at `path` (default: IFP_DB, the nearest ifp.db, or ./ifp.db), making it where there is none."""
+    place = settings.find_or_place_registry(path)
+    create(place)
+    return Registry(place, actor=actor)

@@ -1,0 +1,114 @@
+"""Canonical JSON and the digests made of it: manifests, schemas, environments, events.
+
+Canonical JSON is RFC 8785 (JCS), so that anyone can compute the same bytes in any language. A digest is written
+`sha256:` and 64 hex digits wherever people see it and is 32 bytes in the database. docs/format.md specifies every
+document hashed here and has golden vectors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import rfc8785
+
+from .errors import UsageError
+
+JSON: TypeAlias = Any
+"""What `json.loads` gives: None, bool, int, float, str, list or dict of these."""
+
+MAX_SAFE_INTEGER = 2**53 - 1
+"""The greatest integer that JSON's doubles hold exactly (RFC 8785 §3.2.2.3 forbids greater ones)."""
+
+PARTS = ("weights", "data", "schema", "training")
+"""The four parts of a version, as its manifest names them."""
+
+EVALUATION_ROLES = frozenset({"test", "holdout"})
+"""Datasets in these roles measure a model; those in every other role went into it."""
+
+
+def canonical(value: JSON) -> bytes:
+    """The RFC 8785 canonical form of `value`, UTF-8.
+
+    Raises UsageError when it is not JSON: NaN and infinities, integers beyond ±(2^53-1), keys that are not strings,
+    text with lone surrogates, other types.
+    """
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, TypeError, RecursionError) as error:
+        raise UsageError(f"not JSON: {error}") from None
+
+
+def sha256(data: bytes) -> str:
+    """`sha256:<64 hex>` of the bytes."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def to_bytes(digest: str) -> bytes:
+    """The 32 bytes behind `sha256:<64 hex>`."""
+    return bytes.fromhex(digest.removeprefix("sha256:"))
+
+
+def to_text(digest: bytes) -> str:
+    """`sha256:<64 hex>` for 32 bytes."""
+    return "sha256:" + digest.hex()
+
+
+def number_to_json(value: float | None) -> JSON:
+    """A float as JSON can carry it: NaN and infinities become the strings 'NaN', 'Infinity' and '-Infinity'."""
+    if value is None or math.isfinite(value):
+        return value
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+def integer_to_json(value: int | None) -> JSON:
+    """An integer as canonical JSON can carry it: one beyond ±(2^53-1) becomes its decimal string."""
+    return str(value) if value is not None and abs(value) > MAX_SAFE_INTEGER else value
+
+
+def training_record(
+    *,
+    params: Mapping[str, JSON] | None,
+    seed: int | None,
+    code: str | None,
+    packages: Mapping[str, str] | None,
+) -> JSON:
+    """The fourth part of a manifest, or None when nothing at all is known of the training."""
+    if params is None and seed is None and code is None and packages is None:
+        return None
+    return {
+        "params": [[key, value] for key, value in sorted((params or {}).items())],
+        "seed": integer_to_json(seed),
+        "code": code,
+        "packages": [[name, version] for name, version in sorted((packages or {}).items())],
+    }
+
+
+def manifest(
+    *, weights: str | None, data: Sequence[tuple[str, str | None, str | None]], schema: str | None, training: JSON
+) -> JSON:
+    """The document whose canonical form a version's digest is the SHA-256 of.
+
+    `data` holds (role, digest, pointer) triples; evaluation roles are left out, since they observe a version and
+    don't define it. A missing part is null.
+    """
+    parts = [
+        {"role": role, "digest": digest} if digest else {"role": role, "uri": pointer}
+        for role, digest, pointer in data
+        if role not in EVALUATION_ROLES
+    ]
+    parts.sort(key=lambda part: (part["role"] or "", part.get("digest") or "", part.get("uri") or ""))
+    return {
+        "type": "ifp-version/1",
+        "weights": weights,
+        "data": parts or None,
+        "schema": schema,
+        "training": training,
+    }
+
+
+def missing_parts(document: Mapping[str, JSON]) -> tuple[str, ...]:
+    """The parts that a manifest leaves null, in the order of PARTS."""
+    return tuple(part for part in PARTS if document[part] is None)

@@ -1,0 +1,151 @@
+"""The event log: appended to, read, and checked; never changed.
+
+An event's id is SHA-256 of its canonical JSON, which names its parents' ids: the heads of the log when it was written.
+Its time is later than every parent's, whatever the clocks say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from .. import digest, times
+from ..records import Event
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who writes in one transaction, and when. `clock` is the clock's own time where `now` was set by hand."""
+
+    actor: str
+    now: str
+    clock: str | None = None
+
+
+INSERT_EVENT = "INSERT INTO event (id, body) VALUES (?, ?)"
+HEADS = "SELECT id FROM head ORDER BY id"
+AT = "SELECT at FROM event WHERE id = ?"
+
+
+def append(
+    tx: sqlite3.Connection,
+    by: Author,
+    kind: str,
+    *,
+    model: str | None = None,
+    run: str | None = None,
+    version: str | None = None,
+    from_stage: str | None = None,
+    to_stage: str | None = None,
+    reason: str | None = None,
+    detail: dict[str, Any] | None = None,
+) -> Event:
+    """Write one event after every head of the log. `to_stage` moves the version, by the database's own trigger."""
+    parents = heads(tx)
+    newest = max((tx.execute(AT, (digest.to_bytes(parent),)).fetchone()[0] for parent in parents), default="")
+    moment = by.now if by.now > newest else times.one_microsecond_after(newest)
+    detail = {**(detail or {}), "clock": by.clock} if by.clock else detail or {}
+    fields = {
+        "actor": by.actor,
+        "at": moment,
+        "detail": detail,
+        "from_stage": from_stage,
+        "kind": kind,
+        "model": model,
+        "parents": parents,
+        "reason": reason,
+        "run": run,
+        "to_stage": to_stage,
+        "version": version,
+    }
+    body = digest.canonical({key: value for key, value in fields.items() if value is not None})
+    identity = hashlib.sha256(body).digest()
+    tx.execute(INSERT_EVENT, (identity, body.decode()))
+    return Event(
+        digest.to_text(identity),
+        tuple(parents),
+        moment,
+        by.actor,
+        kind,
+        model,
+        run,
+        version,
+        from_stage,
+        to_stage,
+        reason,
+        detail,
+    )
+
+
+def heads(tx: sqlite3.Connection) -> list[str]:
+    """The ids that the next event will name as its parents, sorted."""
+    return [row[0] for row in tx.execute(HEADS)]
+
+
+SELECT = """
+    SELECT id, body FROM event
+     WHERE (:model IS NULL OR model = :model) AND (:since IS NULL OR at >= :since)
+       AND (:until IS NULL OR at < :until) AND (:kind IS NULL OR kind = :kind) AND (:version IS NULL OR version = :version)
+     ORDER BY at, id"""
+
+
+def select(
+    tx: sqlite3.Connection,
+    *,
+    model: str | None = None,
+    version: str | None = None,
+    kind: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+) -> Iterator[Event]:
+    """Events in log order, oldest first; `since` is inclusive and `until` exclusive (registry times)."""
+    bound = {"model": model, "version": version, "kind": kind, "since": since, "until": until}
+    for identity, body in tx.execute(SELECT, bound):
+        yield from_body(identity, body)
+
+
+def from_body(identity: bytes, body: str) -> Event:
+    """The Event behind the bytes of its body."""
+    found = json.loads(body)
+    return Event(
+        digest.to_text(identity),
+        tuple(found["parents"]),
+        found["at"],
+        found["actor"],
+        found["kind"],
+        found.get("model"),
+        found.get("run"),
+        found.get("version"),
+        found.get("from_stage"),
+        found.get("to_stage"),
+        found.get("reason"),
+        found.get("detail", {}),
+    )
+
+
+ALL = "SELECT id, body FROM event ORDER BY key"
+
+
+def problems(tx: sqlite3.Connection) -> Iterator[tuple[str, str, str]]:
+    """(kind, event id, what is wrong) for each event whose bytes, parents or time break the chain, and wrong heads."""
+    seen, named = dict[str, str](), set[str]()
+    rows = tx.execute(ALL).fetchall()
+    known = {digest.to_text(row[0]) for row in rows}
+    for identity, body in rows:
+        name = digest.to_text(identity)
+        if hashlib.sha256(body.encode()).digest() != identity:
+            yield "changed", name, "its bytes are not the ones that its id was made of"
+        parsed = json.loads(body)
+        for parent in parsed.get("parents", ()):
+            named.add(parent)
+            if parent not in known:
+                yield "missing", parent, f"event {name} names it as its parent, but it is not here"
+            elif parent in seen and seen[parent] >= parsed["at"]:
+                yield "order", name, "it is not later than its parent"
+        seen[name] = parsed["at"]
+    if sorted(known - named) != heads(tx):
+        yield "heads", "", "the heads on record are not the events that no other names as parent"

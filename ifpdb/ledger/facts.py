@@ -1,0 +1,104 @@
+"""Facts that are keyed by their content and shared between runs: blobs, datasets, schemas, environments, code.
+
+Each `keep_…` returns the local key of the row, which it inserts when it is not there yet.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+
+from ..capture.environment import code_body
+from ..capture.features import schema_body
+from ..digest import JSON, canonical, sha256, to_bytes
+from ..records import Blob, Code, Dataset, FeatureSchema
+
+MODEL = "SELECT key FROM model WHERE name = ?"
+NEW_MODEL = "INSERT INTO model (name) VALUES (?) RETURNING key"
+
+
+def keep_model(tx: sqlite3.Connection, name: str) -> int:
+    return _keep(tx, MODEL, (name,), NEW_MODEL, (name,))
+
+
+def find_model(tx: sqlite3.Connection, name: str) -> int | None:
+    row = tx.execute(MODEL, (name,)).fetchone()
+    return row[0] if row else None
+
+
+BLOB = "SELECT key FROM blob WHERE digest = ?"
+NEW_BLOB = "INSERT INTO blob (digest, size, xxh3) VALUES (?, ?, ?) RETURNING key"
+
+
+def keep_blob(tx: sqlite3.Connection, blob: Blob) -> int:
+    identity = to_bytes(blob.digest)
+    return _keep(tx, BLOB, (identity,), NEW_BLOB, (identity, blob.size, bytes.fromhex(blob.xxh3)))
+
+
+DATASET = "SELECT key FROM dataset WHERE digest = ?"
+POINTER = "SELECT key FROM dataset WHERE pointer = ?"
+NEW_DATASET = "INSERT INTO dataset (digest, pointer, kind, size, rows) VALUES (?, ?, ?, ?, ?) RETURNING key"
+
+
+def keep_dataset(tx: sqlite3.Connection, dataset: Dataset) -> int:
+    if dataset.digest is None:
+        return _keep(tx, POINTER, (dataset.uri,), NEW_DATASET, (None, dataset.uri, "pointer", dataset.size, dataset.rows))
+    identity = to_bytes(dataset.digest)
+    return _keep(tx, DATASET, (identity,), NEW_DATASET, (identity, None, dataset.kind, dataset.size, dataset.rows))
+
+
+def find_dataset(tx: sqlite3.Connection, identity: str) -> int | None:
+    """The dataset with this digest or pointer."""
+    if identity.startswith("sha256:"):
+        row = tx.execute(DATASET, (to_bytes(identity),)).fetchone()
+    else:
+        row = tx.execute(POINTER, (identity,)).fetchone()
+    return row[0] if row else None
+
+
+SCHEMA = "SELECT key FROM feature_schema WHERE digest = ?"
+NEW_SCHEMA = "INSERT INTO feature_schema (digest, body) VALUES (?, ?) RETURNING key"
+NEW_FEATURE = "INSERT INTO feature VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def keep_schema(tx: sqlite3.Connection, schema: FeatureSchema) -> int:
+    identity = to_bytes(schema.digest)
+    row = tx.execute(SCHEMA, (identity,)).fetchone()
+    if row:
+        return int(row[0])
+    key = int(tx.execute(NEW_SCHEMA, (identity, schema_body(schema.features).decode())).fetchone()[0])
+    rows = [
+        (key, f.position, f.name, f.type, f.nullable, f.min, f.max, None if f.categories is None else json.dumps(f.categories))
+        for f in schema.features
+    ]
+    tx.executemany(NEW_FEATURE, rows)
+    return key
+
+
+ENVIRONMENT = "SELECT key FROM environment WHERE digest = ?"
+NEW_ENVIRONMENT = "INSERT INTO environment (digest, body) VALUES (?, ?) RETURNING key"
+
+
+def keep_environment(tx: sqlite3.Connection, environment: Mapping[str, JSON]) -> int | None:
+    if not environment:
+        return None
+    body = canonical(environment)
+    identity = to_bytes(sha256(body))
+    return _keep(tx, ENVIRONMENT, (identity,), NEW_ENVIRONMENT, (identity, body.decode()))
+
+
+CODE = "SELECT key FROM code WHERE digest = ?"
+NEW_CODE = "INSERT INTO code (digest, body) VALUES (?, ?) RETURNING key"
+
+
+def keep_code(tx: sqlite3.Connection, code: Code) -> int | None:
+    if code.digest is None:
+        return None
+    identity = to_bytes(code.digest)
+    return _keep(tx, CODE, (identity,), NEW_CODE, (identity, code_body(code.files).decode()))
+
+
+def _keep(tx: sqlite3.Connection, find: str, identity: tuple[object, ...], insert: str, values: tuple[object, ...]) -> int:
+    row = tx.execute(find, identity).fetchone()
+    return int(row[0] if row else tx.execute(insert, values).fetchone()[0])

@@ -1,0 +1,133 @@
+"""Lineage: edges from child to parent runs, kept free of cycles, and the walks over them.
+
+`run.generation` is 1 + the greatest of its parents' (git's commit-graph number): no ancestor has a greater or equal
+one, which is where every walk may stop.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from ..digest import to_text
+from ..errors import Conflict, NotFound, UsageError
+from ..records import Node
+from .runs import parents_of
+
+ADD = "INSERT INTO edge VALUES (?, (SELECT coalesce(max(position), 0) + 1 FROM edge WHERE child = ?), ?, ?)"
+HAS = "SELECT kind FROM edge WHERE parent = ? AND child = ?"
+GENERATION = "SELECT generation FROM run WHERE key = ?"
+RAISE_GENERATION = "UPDATE run SET generation = ? WHERE key = ? AND generation < ?"
+CHILDREN = "SELECT child FROM edge WHERE parent = ?"
+PARENTS = "SELECT parent FROM edge WHERE child = ? ORDER BY position"
+NAME = "SELECT id FROM run WHERE key = ?"
+
+
+def link(tx: sqlite3.Connection, child: int, parent: int, kind: str) -> bool:
+    """Add an edge behind the child's others; False when it is there already.
+
+    Raises UsageError for a run's edge to itself, Conflict for one that would close a cycle or contradicts its kind.
+    """
+    if child == parent:
+        raise UsageError(f"{name(tx, child)} can't come from itself")
+    if row := tx.execute(HAS, (parent, child)).fetchone():
+        if row[0] != kind:
+            raise Conflict(f"{name(tx, child)} is already {row[0]} {name(tx, parent)}; lineage doesn't change")
+        return False
+    if is_ancestor(tx, child, parent):
+        raise Conflict(f"{name(tx, parent)} came from {name(tx, child)}: the edge would close a cycle")
+    tx.execute(ADD, (child, child, parent, kind))
+    _raise_generations(tx, child, int(tx.execute(GENERATION, (parent,)).fetchone()[0]) + 1)
+    return True
+
+
+def is_ancestor(tx: sqlite3.Connection, run: int, of: int) -> bool:
+    """Whether `run` is `of` itself or one of its ancestors; never looks below the run's generation."""
+    floor = tx.execute(GENERATION, (run,)).fetchone()[0]
+    waiting, seen = [of], {of}
+    while waiting:
+        here = waiting.pop()
+        if here == run:
+            return True
+        if tx.execute(GENERATION, (here,)).fetchone()[0] > floor:
+            fresh = [row[0] for row in tx.execute(PARENTS, (here,)) if row[0] not in seen]
+            seen.update(fresh)
+            waiting += fresh
+    return False
+
+
+def _raise_generations(tx: sqlite3.Connection, run: int, generation: int) -> None:
+    waiting = [(run, generation)]
+    while waiting:
+        here, number = waiting.pop()
+        if tx.execute(RAISE_GENERATION, (number, here, number)).rowcount:
+            waiting += [(row[0], number + 1) for row in tx.execute(CHILDREN, (here,))]
+
+
+def ancestor(tx: sqlite3.Connection, run: int, count: int) -> int:
+    """`REF~count`: that many generations up the first parents. Raises NotFound when the line is shorter."""
+    here = run
+    for step in range(count):
+        row = tx.execute(PARENTS, (here,)).fetchone()
+        if row is None:
+            raise NotFound(f"{name(tx, run)} has only {step} first-parent ancestors, not {count} (ifp log {name(tx, run)})")
+        here = row[0]
+    return here
+
+
+def nth_parent(tx: sqlite3.Connection, run: int, position: int) -> int:
+    """`REF^position`: its position-th parent, itself for 0. Raises NotFound when it has fewer."""
+    if position == 0:
+        return run
+    parents = [row[0] for row in tx.execute(PARENTS, (run,))]
+    if position > len(parents):
+        raise NotFound(f"{name(tx, run)} has {len(parents)} parents, not {position} (ifp log {name(tx, run)})")
+    return int(parents[position - 1])
+
+
+def name(tx: sqlite3.Connection, run: int) -> str:
+    """The id of a run."""
+    return str(tx.execute(NAME, (run,)).fetchone()[0])
+
+
+def link_all(tx: sqlite3.Connection, child: int, parents: Sequence[tuple[int, str]]) -> None:
+    """Add edges in this order."""
+    for parent, kind in parents:
+        link(tx, child, parent, kind)
+
+
+MODEL_OF = "SELECT m.name FROM run r JOIN model m ON m.key = r.model WHERE r.key = ?"
+
+
+def model_of(tx: sqlite3.Connection, run: int) -> str:
+    """The name of the model that a run trained."""
+    return str(tx.execute(MODEL_OF, (run,)).fetchone()[0])
+
+
+NODES = """
+    WITH RECURSIVE a(run) AS (VALUES (?) UNION SELECT e.parent FROM a JOIN edge e ON e.child = a.run)
+    SELECT r.key, r.id, m.name, v.digest, v.ordinal, v.stage, r.status, r.started_at,
+           (SELECT json_group_array(l.name) FROM label l WHERE l.version = v.key)
+      FROM a JOIN run r ON r.key = a.run JOIN model m ON m.key = r.model LEFT JOIN version v ON v.key = r.version
+     ORDER BY r.generation DESC, r.started_at DESC, r.id DESC"""
+
+
+def nodes(tx: sqlite3.Connection, run: int) -> list[Node]:
+    """A run and all its ancestors, children always before their parents."""
+    rows = tx.execute(NODES, (run,)).fetchall()
+    parents = parents_of(tx, json.dumps([row[0] for row in rows]))
+    return [
+        Node(
+            run=id,
+            model=model,
+            digest=to_text(digest) if digest else None,
+            ordinal=ordinal,
+            stage=stage,
+            labels=tuple(json.loads(labels)),
+            status=status,
+            started_at=started_at,
+            parents=tuple(parents[key]),
+        )
+        for key, id, model, digest, ordinal, stage, status, started_at, labels in rows
+    ]

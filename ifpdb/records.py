@@ -1,0 +1,523 @@
+"""The frozen records that cross floors: what a caller gets back, and what `--json` prints.
+
+Each record's `as_dict()` is its JSON form; its keys are a promise (docs/format.md) and only ever grow. A NaN or an
+infinity, which JSON has no number for, is the string 'NaN', 'Infinity' or '-Infinity' there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .digest import integer_to_json, number_to_json
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+
+class ArtifactSource(Protocol):
+    """Who can fetch a run's bytes: the registry that the record came from."""
+
+    def load_artifact(self, run: str, name: str = "model", *, trust: bool = False) -> Any: ...
+
+    def checkout(self, ref: str, dest: str | PathLike[str]) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """Bytes in the blob folder: `sha256:…`, size in bytes, xxh3-128 as 32 hex digits."""
+
+    digest: str
+    size: int
+    xxh3: str
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file or folder that a run kept. `kind` is 'file' or 'tree'; a tree's size is that of all its files.
+
+    `blobs` are all the blobs that it needs, its own first; empty in a record read back from the registry.
+    """
+
+    name: str
+    digest: str
+    size: int
+    format: str
+    kind: str
+    stored_anew: bool = field(default=False, compare=False)
+    blobs: tuple[Blob, ...] = field(default=(), compare=False, repr=False)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"digest": self.digest, "size": self.size, "format": self.format, "kind": self.kind}
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Data by role. Either `digest` is known, or `uri` is a stable pointer (`uri#revision`) and digest is None."""
+
+    role: str
+    name: str | None
+    digest: str | None
+    uri: str | None
+    rows: int | None = None
+    size: int | None = None
+    kind: str = "file"
+
+    @property
+    def identity(self) -> str:
+        """The digest, or else the pointer."""
+        return self.digest or self.uri or ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "role": self.role,
+            "name": self.name,
+            "digest": self.digest,
+            "uri": self.uri,
+            "rows": self.rows,
+            "size": self.size,
+            "kind": self.kind,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One input feature. `min` and `max` are numbers, or times as text; `categories` is the tuple of values seen."""
+
+    position: int
+    name: str
+    type: str
+    nullable: bool = True
+    min: float | str | None = None
+    max: float | str | None = None
+    categories: tuple[str | int | float | bool, ...] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "position": self.position,
+            "name": self.name,
+            "type": self.type,
+            "nullable": self.nullable,
+            "min": self.min,
+            "max": self.max,
+            "categories": None if self.categories is None else list(self.categories),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSchema:
+    """What a model expects as input, feature by feature in order. `digest` is `sha256:…` of its canonical JSON."""
+
+    features: tuple[Feature, ...]
+    digest: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(feature.name for feature in self.features)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"digest": self.digest, "features": [feature.as_dict() for feature in self.features]}
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """The code a run used: git's commit, whether tracked files differed from it, and the digest of that difference.
+
+    `digest` covers the project's own imported source files; `files` lists them as (path, digest).
+    """
+
+    commit: str | None = None
+    dirty: bool | None = None
+    diff: str | None = None
+    digest: str | None = None
+    files: tuple[tuple[str, str], ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "commit": self.commit,
+            "dirty": self.dirty,
+            "diff": self.diff,
+            "digest": self.digest,
+            "files": [{"path": path, "digest": digest} for path, digest in self.files],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """A lineage edge seen from the child: the parent's run and how the child came from it."""
+
+    run: str
+    kind: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"run": self.run, "kind": self.kind}
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One metric on one dataset (or on none that is known): its last value, extremes and number of points.
+
+    `value`, `min` and `max` are floats, NaN where the points were no numbers. `dataset` is a digest or pointer.
+    """
+
+    metric: str
+    value: float
+    min: float
+    max: float
+    count: int
+    dataset: str | None
+    at: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "metric": self.metric,
+            "value": number_to_json(self.value),
+            "min": number_to_json(self.min),
+            "max": number_to_json(self.max),
+            "count": self.count,
+            "dataset": self.dataset,
+            "at": self.at,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution, observed. Times are registry times (UTC text); `version` is the digest it registered, or None."""
+
+    id: str
+    model: str
+    status: str
+    version: str | None
+    params: Mapping[str, Any]
+    measurements: tuple[Measurement, ...]
+    seed: int | None
+    data: tuple[Dataset, ...]
+    code: Code
+    environment: Mapping[str, Any]
+    artifacts: Mapping[str, Artifact]
+    parents: tuple[Parent, ...]
+    command: tuple[str, ...] | None
+    started_at: str
+    ended_at: str | None
+    actor: str
+    error: str | None
+    source: ArtifactSource | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Each metric's newest value."""
+        return newest_values(self.measurements)
+
+    def load_artifact(self, name: str = "model", *, trust: bool = False) -> Any:
+        """The object stored under `name`, found by hash and verified before it is read.
+
+        Raises NotFound when this run kept no such artifact or its bytes are not here, IntegrityError when they don't
+        match their digest, Untrusted when loading them could run code that this user has not vouched for, Refused
+        for a format that has no loader (use `checkout`).
+        """
+        if self.source is None:
+            raise RuntimeError("this record is not bound to a registry")
+        return self.source.load_artifact(self.id, name, trust=trust)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "run": self.id,
+            "model": self.model,
+            "status": self.status,
+            "digest": self.version,
+            "params": dict(self.params),
+            "metrics": {name: number_to_json(value) for name, value in self.metrics.items()},
+            "measurements": [measurement.as_dict() for measurement in self.measurements],
+            "seed": integer_to_json(self.seed),
+            "data": [dataset.as_dict() for dataset in self.data],
+            "code": self.code.as_dict(),
+            "environment": dict(self.environment),
+            "artifacts": {name: artifact.as_dict() for name, artifact in self.artifacts.items()},
+            "parents": [parent.as_dict() for parent in self.parents],
+            "command": None if self.command is None else list(self.command),
+            "started_at": self.started_at,
+            "ended_at": self.ended_at,
+            "actor": self.actor,
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What a run registered: four parts, and what has been seen of it since. A snapshot; ask again for news.
+
+    `digest`, `weights.digest` and `schema.digest` are `sha256:…`; `run` is its own run, `runs` every run that gave
+    it; `missing` lists the parts it lacks; `created` is False when registration found it there already. What was asked
+    for a time (`at`) has `since`, `until`, `approved_by` and the stage held then.
+    """
+
+    model: str
+    digest: str
+    run: str
+    ordinal: int
+    stage: str
+    missing: tuple[str, ...]
+    weights: Artifact | None
+    data: tuple[Dataset, ...]
+    schema: FeatureSchema | None
+    params: Mapping[str, Any]
+    seed: int | None
+    measurements: tuple[Measurement, ...]
+    code: Code
+    environment: Mapping[str, Any]
+    tags: tuple[str, ...]
+    labels: tuple[str, ...]
+    parents: tuple[Parent, ...]
+    created_at: str
+    actor: str
+    runs: tuple[str, ...]
+    manifest: str = field(repr=False)
+    created: bool = False
+    since: str | None = None
+    until: str | None = None
+    approved_by: tuple[str, ...] = ()
+    source: ArtifactSource | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def partial(self) -> bool:
+        return bool(self.missing)
+
+    @property
+    def name(self) -> str:
+        """`fraud-detector@sha256:…`, which names this version for ever."""
+        return f"{self.model}@{self.digest}"
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Each metric's newest value, whatever it was measured on; `measurements` tells them apart."""
+        return newest_values(self.measurements)
+
+    def load_artifact(self, *, trust: bool = False) -> Any:
+        """The model object; raises what `Run.load_artifact` raises."""
+        if self.source is None:
+            raise RuntimeError("this record is not bound to a registry")
+        return self.source.load_artifact(self.run, trust=trust)
+
+    def checkout(self, dest: str | PathLike[str]) -> Any:
+        """Write the artifact to `dest`, verified; returns the path. See `Registry.checkout`."""
+        if self.source is None:
+            raise RuntimeError("this record is not bound to a registry")
+        return self.source.checkout(self.name, dest)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "digest": self.digest,
+            "run": self.run,
+            "ordinal": self.ordinal,
+            "stage": self.stage,
+            "partial": self.partial,
+            "missing": list(self.missing),
+            "weights": self.weights.as_dict() if self.weights else None,
+            "data": [dataset.as_dict() for dataset in self.data],
+            "schema": self.schema.as_dict() if self.schema else None,
+            "params": dict(self.params),
+            "seed": integer_to_json(self.seed),
+            "metrics": {name: number_to_json(value) for name, value in self.metrics.items()},
+            "measurements": [measurement.as_dict() for measurement in self.measurements],
+            "code": self.code.as_dict(),
+            "environment": dict(self.environment),
+            "tags": list(self.tags),
+            "labels": list(self.labels),
+            "parents": [parent.as_dict() for parent in self.parents],
+            "created_at": self.created_at,
+            "actor": self.actor,
+        } | self._held()
+
+    def _held(self) -> dict[str, Any]:
+        if self.since is None:
+            return {}
+        return {"since": self.since, "until": self.until, "approved_by": list(self.approved_by)}
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """A model at a glance: how many versions, which is in production and which is the newest (digests, or None)."""
+
+    model: str
+    versions: int
+    production: str | None
+    latest: str | None
+    latest_at: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "versions": self.versions,
+            "production": self.production,
+            "latest": self.latest,
+            "latest_at": self.latest_at,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A run in a lineage graph, with the version it registered, if any, and its parents in order."""
+
+    run: str
+    model: str
+    digest: str | None
+    ordinal: int | None
+    stage: str | None
+    labels: tuple[str, ...]
+    status: str
+    started_at: str
+    parents: tuple[Parent, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "run": self.run,
+            "model": self.model,
+            "digest": self.digest,
+            "ordinal": self.ordinal,
+            "stage": self.stage,
+            "labels": list(self.labels),
+            "status": self.status,
+            "started_at": self.started_at,
+            "parents": [parent.as_dict() for parent in self.parents],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A version held a stage from `since` until `until` (None: still). `approved_by` are those who approved by then."""
+
+    model: str
+    run: str
+    digest: str
+    stage: str
+    since: str
+    until: str | None
+    actor: str
+    approved_by: tuple[str, ...]
+    reason: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "run": self.run,
+            "digest": self.digest,
+            "stage": self.stage,
+            "since": self.since,
+            "until": self.until,
+            "actor": self.actor,
+            "approved_by": list(self.approved_by),
+            "reason": self.reason,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An entry of the log. `id` is SHA-256 of the canonical JSON that holds everything else, its parents' ids included."""
+
+    id: str
+    parents: tuple[str, ...]
+    at: str
+    actor: str
+    kind: str
+    model: str | None = None
+    run: str | None = None
+    version: str | None = None
+    from_stage: str | None = None
+    to_stage: str | None = None
+    reason: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "parents": list(self.parents),
+            "at": self.at,
+            "actor": self.actor,
+            "kind": self.kind,
+            "model": self.model,
+            "run": self.run,
+            "version": self.version,
+            "from_stage": self.from_stage,
+            "to_stage": self.to_stage,
+            "reason": self.reason,
+            "detail": dict(self.detail),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question of the gate and its answer. `op` is '>=' or '<='; `why` says in words why it failed or passed."""
+
+    name: str
+    passed: bool
+    why: str
+    metric: str | None = None
+    op: str | None = None
+    threshold: float | None = None
+    value: float | None = None
+    dataset: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "metric": self.metric,
+            "op": self.op,
+            "threshold": number_to_json(self.threshold),
+            "value": number_to_json(self.value),
+            "dataset": self.dataset,
+            "passed": self.passed,
+            "why": self.why,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate says of a version under the policy with this digest (None: the model has no policy)."""
+
+    passed: bool
+    checks: tuple[Check, ...]
+    policy: str | None
+    notify_on_fail: tuple[str, ...] = ()
+
+    @property
+    def failures(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if not check.passed)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "passed": self.passed,
+            "checks": [check.as_dict() for check in self.checks],
+            "policy": self.policy,
+            "notify_on_fail": list(self.notify_on_fail),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One difference between two versions. `part` is data, feature, param, seed, code, environment, weights or metric."""
+
+    part: str
+    name: str
+    change: str
+    before: Any
+    after: Any
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "part": self.part,
+            "name": self.name,
+            "change": self.change,
+            "before": self.before,
+            "after": self.after,
+        }
+
+
+def newest_values(measurements: tuple[Measurement, ...]) -> dict[str, float]:
+    """Each metric's value by its newest measurement, by name."""
+    newest: dict[str, Measurement] = {}
+    for found in measurements:
+        if found.metric not in newest or found.at >= newest[found.metric].at:
+            newest[found.metric] = found
+    return {name: newest[name].value for name in sorted(newest)}

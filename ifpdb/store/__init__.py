@@ -1,0 +1,1 @@
+"""Where bytes and rows lie: the only code that reads or writes a registry's files."""

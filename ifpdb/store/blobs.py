@@ -1,0 +1,272 @@
+"""Content-addressed files and trees, in the folder beside the database: `ifp.cas/sha256/a4/f9c22e…`.
+
+The order that keeps every promise: write a temporary file, fsync it, rename it to its digest, fsync the folder, and
+only then may a row name it. A crash leaves at most a file that nothing names. A blob is never changed once it has its
+name; the bytes that were hashed are the bytes that were written, whatever becomes of the source meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import xxhash
+
+from .. import digest as digests
+from .. import tree
+from ..errors import IntegrityError, NotFound, StorageError, UsageError
+from ..records import Artifact, Blob
+
+OVERLAP_FROM = 8 << 20
+"""Files of this many bytes are hashed by a second thread while the first one reads and writes."""
+
+_BUFFERS = 8
+
+
+class BlobStore:
+    """The blobs of one registry. Every method that adds bytes returns only when they are durable."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._durable_shards: set[Path] = set()
+
+    def path(self, digest: str) -> Path:
+        """Where the blob lies, or would lie."""
+        name = digest.removeprefix("sha256:")
+        return self.root / "sha256" / name[:2] / name[2:]
+
+    def has(self, digest: str) -> bool:
+        """Whether the blob's file is here; says nothing of its bytes."""
+        return self.path(digest).is_file()
+
+    def put_path(self, path: Path, *, name: str, format: str, progress: Callable[[int], None] | None = None) -> Artifact:
+        """Keep a file or folder. `progress` is told the number of bytes of each chunk.
+
+        Raises UsageError for what is missing, unreadable or no plain file or folder, Conflict for a file that changes
+        while it is read, StorageError when the disk is full; each leaves nothing behind but whole blobs.
+        """
+        if not path.is_dir():
+            blob, anew, _ = self._put_file(path, progress)
+            return Artifact(name, blob.digest, blob.size, format, "file", anew, (blob,))
+        entries, blobs, any_anew = [], list[Blob](), False
+        for relative, real in tree.walk(path):
+            blob, anew, status = self._put_file(real, progress)
+            entries.append(tree.Entry(relative, tree.is_executable(status.st_mode), blob.size, blob.digest))
+            blobs.append(blob)
+            any_anew = any_anew or anew
+        if not entries:
+            raise UsageError(f"{path} holds no file")
+        listing, anew = self._put(tree.dump(entries))
+        size = sum(blob.size for blob in blobs)
+        return Artifact(name, listing.digest, size, format, "tree", anew or any_anew, (listing, *blobs))
+
+    def put_bytes(self, data: bytes, *, name: str, format: str) -> Artifact:
+        """Keep these bytes as a file."""
+        blob, anew = self._put(data)
+        return Artifact(name, blob.digest, blob.size, format, "file", anew, (blob,))
+
+    def read(self, digest: str) -> bytes:
+        """A blob's bytes, verified. Raises NotFound when they are not here, IntegrityError when they are others."""
+        try:
+            data = self.path(digest).read_bytes()
+        except FileNotFoundError:
+            raise self._missing(digest) from None
+        if digests.sha256(data) != digest:
+            raise self._damaged(digest)
+        return data
+
+    def verify(self, digest: str) -> Path:
+        """The path of a blob whose bytes were read and are the ones it is named by; raises as `read` does."""
+        path = self.path(digest)
+        if not path.is_file():
+            raise self._missing(digest)
+        if tree.hash_path(path)[0] != digest:
+            raise self._damaged(digest)
+        return path
+
+    def checkout(self, artifact: Artifact, dest: Path) -> Path:
+        """Write an artifact to `dest`, verified: a file, or a folder for a tree. An existing folder takes a file in.
+
+        The whole appears at once, under its final name, or not at all. Raises UsageError when `dest` is taken.
+        """
+        dest = dest / artifact.digest.removeprefix("sha256:")[:12] if dest.is_dir() and artifact.kind == "file" else dest
+        if dest.exists() and not (dest.is_dir() and not any(dest.iterdir())):
+            raise UsageError(f"{dest} is there already: name a new path, or remove it first")
+        dest.parent.mkdir(parents=True, exist_ok=True)
+        staging = dest.with_name(f".{dest.name}.{_nonce()}")
+        try:
+            if artifact.kind == "file":
+                self._copy_out(artifact.digest, staging, executable=False)
+            else:
+                staging.mkdir()
+                for entry in tree.load(self.read(artifact.digest)):
+                    target = staging / entry.path
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    self._copy_out(entry.digest, target, executable=entry.executable)
+            os.replace(staging, dest)
+        except OSError as error:
+            raise StorageError(f"{dest} can't be written: {error.strerror}") from error
+        finally:
+            if staging.is_dir():
+                shutil.rmtree(staging, ignore_errors=True)
+            else:
+                staging.unlink(missing_ok=True)
+        return dest
+
+    def _copy_out(self, digest: str, target: Path, *, executable: bool) -> None:
+        source, checksum = self.path(digest), hashlib.sha256()
+        if not source.is_file():
+            raise self._missing(digest)
+
+        with open(target, "xb") as file:
+
+            def take(chunk: memoryview) -> None:
+                checksum.update(chunk)
+                file.write(chunk)
+
+            tree.read_steadily(source, take)
+        if digests.to_text(checksum.digest()) != digest:
+            raise self._damaged(digest)
+        if executable:
+            target.chmod(target.stat().st_mode | 0o111)
+
+    def _put(self, data: bytes) -> tuple[Blob, bool]:
+        with self._temporary() as (temporary, descriptor):
+            with open(descriptor, "wb", buffering=0, closefd=False) as file:
+                _write_all(file.fileno(), memoryview(data))
+            blob = Blob(digests.sha256(data), len(data), xxhash.xxh3_128_hexdigest(data))
+            return blob, self._name(temporary, descriptor, blob)
+
+    def _put_file(self, path: Path, progress: Callable[[int], None] | None) -> tuple[Blob, bool, os.stat_result]:
+        size = path.stat().st_size if path.is_file() else 0
+        hashing = _Hashing(overlapped=size >= OVERLAP_FROM)
+        with self._temporary() as (temporary, descriptor), hashing:
+
+            def take(chunk: memoryview) -> None:
+                hashing.update(chunk)
+                _write_all(descriptor, chunk)
+                if progress is not None:
+                    progress(len(chunk))
+
+            status = tree.read_steadily(path, take, buffers=_BUFFERS if hashing.overlapped else 1)
+            blob = hashing.result(status.st_size)
+            return blob, self._name(temporary, descriptor, blob), status
+
+    def _name(self, temporary: Path, descriptor: int, blob: Blob) -> bool:
+        """Give a written temporary file its digest as name, durably; False when the blob was here before."""
+        final = self.path(blob.digest)
+        anew = not (final.is_file() and final.stat().st_size == blob.size)
+        if anew:
+            os.fchmod(descriptor, 0o444)
+            os.fsync(descriptor)
+            final.parent.mkdir(parents=True, exist_ok=True)
+        # Another process may have made the shard and died before its name was durable: look once in each process.
+        if final.parent not in self._durable_shards:
+            _fsync_folder(final.parent.parent)
+            self._durable_shards.add(final.parent)
+        if anew:
+            os.rename(temporary, final)
+        _fsync_folder(final.parent)
+        return anew
+
+    @contextmanager
+    def _temporary(self) -> Iterator[tuple[Path, int]]:
+        """An empty file in the store's own tmp folder; gone afterwards unless it was renamed."""
+        folder = self.root / "tmp"
+        path = folder / f"{os.getpid()}-{_nonce()}"
+        descriptor = -1
+        try:
+            if not folder.is_dir():
+                self._make_folders()
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o600)
+            yield path, descriptor
+        except OSError as error:
+            raise StorageError(f"{self.root} can't be written: {error.strerror}; nothing was registered") from error
+        finally:
+            if descriptor >= 0:
+                os.close(descriptor)
+            path.unlink(missing_ok=True)
+
+    def _make_folders(self) -> None:
+        for folder in (self.root / "tmp", self.root / "sha256"):
+            folder.mkdir(parents=True, exist_ok=True)
+        _fsync_folder(self.root)
+        _fsync_folder(self.root.parent)
+
+    def _missing(self, digest: str) -> NotFound:
+        return NotFound(
+            f"the bytes of {digest} are not here: copy {self.path(digest).relative_to(self.root.parent)} from a machine that "
+            f"has them"
+        )
+
+    def _damaged(self, digest: str) -> IntegrityError:
+        return IntegrityError(
+            f"{self.path(digest)} no longer holds the bytes that it is named by: replace it with a good copy of {digest}"
+        )
+
+
+class _Hashing:
+    """SHA-256 and xxh3-128 of a stream of chunks, in a thread of its own when overlapped."""
+
+    def __init__(self, *, overlapped: bool) -> None:
+        self.overlapped = overlapped
+        self._sha256, self._xxh3 = hashlib.sha256(), xxhash.xxh3_128()
+        self._chunks: queue.Queue[memoryview | None] = queue.Queue(_BUFFERS - 3)
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    def __enter__(self) -> None:
+        if self.overlapped:
+            self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._finish()
+
+    def update(self, chunk: memoryview) -> None:
+        """Take a chunk; its memory must stay as it is until `_BUFFERS - 1` further chunks were taken."""
+        if self.overlapped:
+            self._chunks.put(chunk)
+        else:
+            self._add(chunk)
+
+    def result(self, size: int) -> Blob:
+        self._finish()
+        return Blob("sha256:" + self._sha256.hexdigest(), size, self._xxh3.hexdigest())
+
+    def _add(self, chunk: memoryview) -> None:
+        self._sha256.update(chunk)
+        self._xxh3.update(chunk)
+
+    def _work(self) -> None:
+        while (chunk := self._chunks.get()) is not None:
+            self._add(chunk)
+
+    def _finish(self) -> None:
+        if self._thread.is_alive():
+            self._chunks.put(None)
+            self._thread.join()
+
+
+def _write_all(descriptor: int, data: memoryview) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _nonce() -> str:
+    return os.urandom(6).hex()
+
+
+def _fsync_folder(folder: Path) -> None:
+    """Make the names in a folder durable, where the system can (Windows can't open a folder)."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

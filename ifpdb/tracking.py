@@ -1,0 +1,324 @@
+"""Tracking: the live run that a training script writes to while it is open.
+
+The database is written when a run starts, registers and ends. What is logged in between waits in memory or in the
+run's live file (store/live.py), so that logging is fast and a commit to git in the middle of a training sees no churn.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from . import names, registration
+from .capture import dataset as datasets
+from .capture import environment
+from .capture.features import read_schema
+from .desk import Lineage, Registry, init, parse_lineage
+from .errors import UsageError
+from .ledger import events, facts, lineage, resolve, runs, versions
+from .promotion import dataset_named
+from .records import Artifact, Code, Dataset, Parent, Run, Version
+from .store.live import LiveWriter, forget
+
+
+def track(
+    model: str,
+    *,
+    derived_from: Lineage = (),
+    data: object = None,
+    seed: int | None = None,
+    params: Mapping[str, Any] | None = None,
+    db: str | os.PathLike[str] | None = None,
+    actor: str | None = None,
+    autocapture: bool = True,
+) -> TrackedRun:
+    """A run of `model`, for a `with` block; makes ./ifp.db where there is no registry yet.
+
+    An exception that leaves the block ends the run as failed and is raised on; Ctrl-C ends it killed. With
+    `autocapture=False` the run records only what it is told: not the process's code, packages or command line.
+    Raises UsageError for bad names and values, NotFound for a parent that is not there.
+    """
+    return TrackedRun(
+        names.check_model(model),
+        parents=parse_lineage(derived_from),
+        data=data,
+        seed=registration.check_seed(seed),
+        params=registration.check_params(params or {}),
+        db=db,
+        actor=actor,
+        autocapture=autocapture,
+    )
+
+
+class TrackedRun:
+    """A run in progress. Its `log_…` and `register` methods work inside the `with` block; what it knows, always."""
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        parents: Sequence[Parent],
+        data: object,
+        seed: int | None,
+        params: dict[str, Any],
+        db: str | os.PathLike[str] | None,
+        actor: str | None,
+        autocapture: bool,
+    ) -> None:
+        self.model = model
+        self.seed = seed
+        self.id = runs.new_id(os.urandom(10))
+        self._parents = list(parents)
+        self._data = data
+        self._params = params
+        self._datasets: list[Dataset] = []
+        self._known_metrics: set[str] = set()
+        self._autocapture = autocapture
+        self._place, self._actor = db, actor
+        self._identities: dict[str | None, str] = {None: ""}
+        self._registry: Registry | None = None
+        self._live: LiveWriter | None = None
+        self._key = 0
+
+    def __enter__(self) -> Self:
+        if self._registry is not None:
+            raise UsageError(f"{self.id} was tracked already: call ifp.track again for another run")
+        registry = init(self._place, actor=self._actor)
+        self._datasets = datasets.describe_all(self._data, project=registry.project)
+        self._observer = environment.Observer(registry.project) if self._autocapture else None
+        code = self._observer.code() if self._observer else Code()
+        command = environment.command_line(registry.project) if self._autocapture else None
+        self._live = LiveWriter(registry.blobs.root, self.id)
+        try:
+            with registry.writing() as (tx, by):
+                self._key = runs.insert(
+                    tx,
+                    id=self.id,
+                    model=facts.keep_model(tx, self.model),
+                    status="running",
+                    actor=by.actor,
+                    started_at=by.now,
+                    seed=self.seed,
+                    command=command,
+                    code=code,
+                )
+                self._save_given(tx)
+                for parent in self._parents:
+                    lineage.link(tx, self._key, resolve.resolve(tx, parent.run, now=by.now).run, parent.kind)
+                came_from = [parent.as_dict() for parent in runs.parents_of(tx, f"[{self._key}]")[self._key]]
+                events.append(tx, by, "run_started", model=self.model, run=self.id, detail={"parents": came_from})
+        except BaseException:
+            self._live.close()
+            forget(registry.blobs.root, self.id)
+            registry.close()
+            raise
+        self._registry = registry
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None) -> None:
+        status, said = "finished", None
+        if kind is not None:
+            status = "killed" if issubclass(kind, KeyboardInterrupt) else "failed"
+            said = f"{kind.__name__}: {error}"[:2000].encode("utf-8", "replace").decode()
+        registry, writer = self._open(), self._live
+        assert writer is not None
+        try:
+            writer.flush()
+            with registry.writing() as (tx, by):
+                self._save_given(tx)
+                if self._observer is not None:
+                    found = environment.describe_environment()
+                    runs.set_observed(tx, self._key, environment=found, code=self._observer.code())
+                registry.seal(tx, self._key, self.id, runs.live_bytes(tx, self._key))
+                registry.end(tx, by, self._key, self.id, self.model, status=status, error=said)
+            forget(registry.blobs.root, self.id)
+        finally:
+            writer.close()
+            self._live = None
+            registry.close()
+
+    def _save_given(self, tx: Any) -> None:
+        runs.set_params(tx, self._key, self._params)
+        runs.add_datasets(tx, self._key, self._datasets)
+
+    def _open(self) -> Registry:
+        if self._registry is None:
+            raise UsageError("this run hasn't started: use it in a with block, `with ifp.track(…) as run:`")
+        return self._registry
+
+    def _writer(self) -> LiveWriter:
+        if self._live is None:
+            self._open()
+            raise UsageError(f"{self.id} has ended: log inside its with block")
+        return self._live
+
+    # -- logging
+
+    def log_metric(self, key: str, value: float, step: int | None = None, dataset: str | None = None) -> None:
+        """Log one point of a metric. `dataset` is what it was measured on: the name, role or digest of a logged dataset.
+
+        NaN and infinities are kept as what they are. Raises UsageError for what is no number, NotFound for a dataset
+        that is not known.
+        """
+        if type(value) is not float:
+            value = registration.check_number(key, value)
+        writer = self._live or self._writer()
+        if key not in self._known_metrics:
+            self._known_metrics.add(names.check_key(key, "metric"))
+        identity = self._identities.get(dataset)
+        writer.log(key, self._identify(dataset) if identity is None else identity, value, step)
+
+    def log_metrics(self, values: Mapping[str, float], step: int | None = None, dataset: str | None = None) -> None:
+        """Log one point of each of several metrics."""
+        for key, value in registration.check_metrics(values).items():
+            self.log_metric(key, value, step, dataset)
+
+    def log_param(self, key: str, value: Any) -> None:
+        """Log a parameter; raises UsageError for a value that is not JSON."""
+        self.log_params({key: value})
+
+    def log_params(self, params: Mapping[str, Any]) -> None:
+        """Log several parameters."""
+        self._writer()
+        self._params.update(registration.check_params(params))
+
+    def log_dataset(self, data: object, role: str = "train", name: str | None = None, uri: str | None = None) -> Dataset:
+        """Log data that the run uses: a file, a folder, a pointer `uri#revision`. Only its digest is kept.
+
+        Roles 'test' and 'holdout' evaluate; every other role is training data and defines the version.
+        """
+        self._writer()
+        described = datasets.describe(data, role=role, name=name, uri=uri, project=self._open().project)  # type: ignore[arg-type]
+        self._datasets.append(described)
+        return described
+
+    def log_artifact(self, obj_or_path: object, name: str = "model") -> Artifact:
+        """Keep a file, a folder or an object under `name`; an object is serialized and trusted for this user."""
+        self._writer()
+        names.check_key(name, "artifact name")
+        registry = self._open()
+        kept = registry.keep(obj_or_path, name=name)
+        with registry.writing() as (tx, by):
+            runs.add_artifact(tx, self._key, kept)
+            detail = {"name": name, "artifact": kept.as_dict()}
+            events.append(tx, by, "artifact_logged", model=self.model, run=self.id, detail=detail)
+        return kept
+
+    def _identify(self, dataset: str | None) -> str:
+        """The digest or pointer of what a metric was measured on; remembered, since a run logs many points of one."""
+        assert dataset is not None
+        found = {d.identity for d in self._datasets if dataset in (d.name, d.role, d.identity)}
+        if len(found) > 1:
+            raise UsageError(f"'{dataset}' is several of this run's datasets; name one by its digest")
+        if found:
+            identity = found.pop()
+        else:
+            with self._open().reading() as tx:
+                identity = dataset_named(tx, dataset)
+                if facts.find_dataset(tx, identity) is None:
+                    raise UsageError(f"no dataset {identity} is on record: log it first with run.log_dataset")
+        self._identities[dataset] = identity
+        return identity
+
+    # -- registering
+
+    def register(
+        self,
+        model: object = None,
+        *,
+        stage: str = "staging",
+        tags: Sequence[str] = (),
+        labels: Sequence[str] = (),
+        derived_from: Lineage = (),
+        schema: object = None,
+        data: object = None,
+        partial: bool = False,
+    ) -> Version:
+        """Register what this run made: `model` is an object or a path, by default the artifact logged as 'model'.
+
+        The version with the same four parts comes back where there is one (`created` is False). For a new one, when
+        the policy says `promote_on_pass`, the gate runs in the same transaction. Raises Refused for missing parts
+        without `partial`, UsageError for bad input; the registry is then as it was.
+        """
+        writer, registry = self._writer(), self._open()
+        wishes = registration.Wishes(stage, tags, labels, partial)
+        parents = parse_lineage(derived_from)
+        features = None if schema is None else read_schema(schema)  # type: ignore[arg-type]  # read_schema checks it
+        more_data = datasets.describe_all(data, project=registry.project)
+        kept = self._artifact(model, partial=partial)
+        code = self._observer.code() if self._observer else Code()
+        found = environment.describe_environment() if self._observer else {}
+        writer.flush()
+        with registry.writing() as (tx, by):
+            self._save_given(tx)
+            runs.add_datasets(tx, self._key, more_data)
+            runs.set_observed(tx, self._key, environment=found, code=code)
+            for parent in parents:
+                lineage.link(tx, self._key, resolve.resolve(tx, parent.run, now=by.now).run, parent.kind)
+            registry.seal(tx, self._key, self.id, runs.live_bytes(tx, self._key))
+            parts = registration.Parts(
+                kept,
+                runs.datasets_of(tx, f"[{self._key}]")[self._key],
+                features,
+                self._params,
+                self.seed,
+                code.digest,
+                found.get("packages"),
+            )
+            key, created = registration.register(
+                tx, by, model=self.model, run=self._key, run_id=self.id, parts=parts, wishes=wishes
+            )
+            version = versions.read(tx, [key], registry, created=created)[0]
+        self._datasets += more_data
+        return version
+
+    def _artifact(self, model: object, *, partial: bool) -> Artifact | None:
+        if model is not None:
+            return self._open().keep(model, name="model")
+        logged = self.record().artifacts.get("model")
+        if logged is None and not partial:
+            raise UsageError(
+                f"{self.id} has no model to register: pass it, run.register(model), or a path, or log it first with "
+                f"run.log_artifact(model)"
+            )
+        return logged
+
+    # -- what it knows
+
+    def record(self) -> Run:
+        """This run as the registry has it now; metrics that were logged since the last write are not in it yet."""
+        return self._open().run(self.id)
+
+    def load_artifact(self, name: str = "model", *, trust: bool = False) -> Any:
+        """The object kept under `name`; see `Run.load_artifact`."""
+        return self._open().load_artifact(self.id, name, trust=trust)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return dict(self._params)
+
+    @property
+    def status(self) -> str:
+        return self.record().status
+
+    @property
+    def version(self) -> str | None:
+        return self.record().version
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return self.record().metrics
+
+    @property
+    def environment(self) -> Mapping[str, Any]:
+        return self.record().environment
+
+    @property
+    def started_at(self) -> str:
+        return self.record().started_at
+
+    @property
+    def ended_at(self) -> str | None:
+        return self.record().ended_at

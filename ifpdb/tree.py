@@ -1,0 +1,156 @@
+"""A folder as one canonical listing: which files it has, and the bytes whose SHA-256 names the folder.
+
+The listing is canonical JSON, [[path, executable, size, digest], …] sorted by path: relative POSIX paths in NFC. What
+could mean different things on different machines is refused: symbolic links, devices, `..`, names that aren't UTF-8,
+and names that only differ by case or by Unicode form. Empty folders are not kept, as in git.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+from . import digest
+from .errors import Conflict, IntegrityError, UsageError
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file of a tree: its relative POSIX path, whether it is executable, size in bytes, digest of its bytes."""
+
+    path: str
+    executable: bool
+    size: int
+    digest: str
+
+
+def walk(folder: Path) -> Iterator[tuple[str, Path]]:
+    """(canonical relative path, real path) of each file under `folder`, sorted by canonical path.
+
+    Raises UsageError for anything that a tree can't hold.
+    """
+    found = dict[str, Path]()
+    folded = dict[str, str]()
+    for real in _files(folder):
+        relative = real.relative_to(folder).as_posix()
+        name = unicodedata.normalize("NFC", relative)
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError:
+            raise UsageError(f"{folder}: the name {relative!r} is not UTF-8; rename it") from None
+        if not _is_safe_name(name):
+            raise UsageError(f"{folder}: the name {relative!r} means something else on other systems; rename it")
+        twin = folded.setdefault(name.casefold(), name)
+        if twin != name or name in found:
+            raise UsageError(f"{folder}: '{twin}' and '{name}' would be one file on a case-insensitive disk; rename one")
+        found[name] = real
+    yield from sorted(found.items())
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            path = folder / entry.name
+            if entry.is_symlink():
+                raise UsageError(f"{path} is a symbolic link: a tree holds only files and folders; copy what it points to")
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files(path)
+            elif entry.is_file(follow_symlinks=False):
+                yield path
+            else:
+                raise UsageError(f"{path} is neither a file nor a folder")
+
+
+def dump(entries: list[Entry]) -> bytes:
+    """The canonical listing, whose SHA-256 is the tree's digest."""
+    return digest.canonical([[e.path, e.executable, e.size, e.digest] for e in entries])
+
+
+def load(listing: bytes) -> list[Entry]:
+    """The entries of a listing; raises IntegrityError for anything that `dump` would not have written."""
+    try:
+        entries = [Entry(*row) for row in json.loads(listing)]
+        valid = all(_is_sound(entry) for entry in entries) and dump(entries) == listing
+    except (ValueError, TypeError, AttributeError, UsageError):
+        valid = False
+    paths = [entry.path for entry in entries] if valid else []
+    if not valid or paths != sorted(set(paths)):
+        raise IntegrityError("this is not the listing of a tree")
+    return entries
+
+
+def _is_safe_name(path: str) -> bool:
+    parts = path.split("/")
+    return not any(part in ("", ".", "..") or "\\" in part or "\0" in part or part[1:2] == ":" for part in parts)
+
+
+def _is_sound(entry: Entry) -> bool:
+    return (
+        _is_safe_name(entry.path)
+        and type(entry.executable) is bool
+        and type(entry.size) is int
+        and len(digest.to_bytes(entry.digest)) == 32
+    )
+
+
+def is_executable(mode: int) -> bool:
+    """Whether a file mode has the owner's x-bit."""
+    return bool(mode & stat.S_IXUSR)
+
+
+def read_steadily(path: Path, use: Callable[[memoryview], object], *, buffers: int = 1) -> os.stat_result:
+    """Feed a regular file's bytes to `use`, chunk by chunk; its stat afterwards.
+
+    A chunk's memory is written again after `buffers - 1` further chunks. Raises UsageError when it can't be read or is
+    no regular file, Conflict when it changed while it was read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    except FileNotFoundError:
+        raise UsageError(f"there is no file {path}") from None
+    except OSError as error:
+        raise UsageError(f"{path} can't be read: {error.strerror}") from None
+    with open(descriptor, "rb", buffering=0) as file:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            raise UsageError(f"{path} is neither a file nor a folder")
+        ring = cycle([memoryview(bytearray(min(CHUNK, before.st_size + 1))) for _ in range(buffers)])
+        total = 0
+        for buffer in ring:
+            count = file.readinto(buffer)
+            if not count:
+                break
+            use(buffer[:count])
+            total += count
+        after = os.fstat(descriptor)
+    if total != before.st_size or _identity(before) != _identity(after):
+        raise Conflict(f"{path} changed while it was read; try again when its writer is done")
+    return after
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
+
+
+def hash_path(path: Path) -> tuple[str, int, str]:
+    """(digest, size in bytes, 'file' or 'tree') of a file or folder; raises what `walk` and `read_steadily` raise."""
+    if not path.is_dir():
+        checksum = hashlib.sha256()
+        status = read_steadily(path, checksum.update)
+        return digest.to_text(checksum.digest()), status.st_size, "file"
+    entries = []
+    for name, real in walk(path):
+        checksum = hashlib.sha256()
+        status = read_steadily(real, checksum.update)
+        executable = is_executable(status.st_mode)
+        entries.append(Entry(name, executable, status.st_size, digest.to_text(checksum.digest())))
+    return digest.sha256(dump(entries)), sum(entry.size for entry in entries), "tree"
