@@ -105,8 +105,9 @@ def intervals(
     """Who held which stage from when to when, oldest first."""
     query = INTERVALS if model is None else MODEL_INTERVALS
     bound = {"model": model, "stage": stage, "version": version}
-    for row in tx.execute(query, bound).fetchall():
-        yield Interval(*row[:7], tuple(json.loads(row[7] or "[]")), row[8])
+    for model_name, run, digest, held, since, until, actor, approved, reason in tx.execute(query, bound).fetchall():
+        approved_by = tuple(json.loads(approved or "[]"))
+        yield Interval(model_name, run, digest, held, since, until, actor, approved_by, reason)
 
 
 def held_during(interval: Interval, start: str, end: str) -> bool:
