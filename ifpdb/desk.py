@@ -288,7 +288,8 @@ class Registry:
             lineage.link_all(tx, run, self._parents(tx, parents))
             parts = registration.Parts(kept, found_data, features, known_params, number)
             version, created = registration.register(tx, by, model=model, run=run, run_id=run_id, parts=parts, wishes=wishes)
-            return versions.read(tx, [version], self, created=created)[0]
+            found = versions.read(tx, [version], self, created=created)[0]
+        return replace(found, weights=kept)
 
     def keep(self, artifact: object, *, name: str, progress: Progress | None = None) -> Artifact:
         """Make an artifact's bytes durable in the blob folder: a path is copied, an object is serialized.

@@ -6,10 +6,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .desk import Lineage, Registry, init
+from .desk import Lineage, init
 from .desk import open as open_registry
 from .model import Model
 from .records import Run, Version
+from .settings import named_registry
 
 
 def registry(model: str, *, db: str | os.PathLike[str] | None = None, actor: str | None = None) -> Model:
@@ -40,8 +41,11 @@ def register(
     db: str | os.PathLike[str] | None = None,
     actor: str | None = None,
 ) -> Version:
-    """Register a model that was trained elsewhere; makes ./ifp.db where there is no registry. See `Registry.register`."""
-    place: Registry = init(db, actor=actor)
+    """Register a model that was trained elsewhere; see `Registry.register`.
+
+    Makes ./ifp.db when no registry was named and none is found. Raises NotFound for one that was named and isn't there.
+    """
+    place = init(actor=actor) if named_registry(db) is None else open_registry(db, actor=actor)
     return place.register(
         model_name,
         path_or_object,

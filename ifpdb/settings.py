@@ -25,7 +25,7 @@ def find_registry(path: str | os.PathLike[str] | None = None) -> Path:
 
     Raises NotFound, with the command that makes one, when none is found. A path given outright is taken as it is.
     """
-    if named := _named(path):
+    if named := named_registry(path):
         return named
     for folder in (here := Path.cwd(), *here.parents):
         if (folder / DEFAULT_NAME).is_file():
@@ -41,7 +41,8 @@ def find_or_place_registry(path: str | os.PathLike[str] | None = None) -> Path:
         return Path.cwd() / DEFAULT_NAME
 
 
-def _named(path: str | os.PathLike[str] | None) -> Path | None:
+def named_registry(path: str | os.PathLike[str] | None = None) -> Path | None:
+    """The registry that `path` or IFP_DB names outright; None where neither does."""
     named = path if path is not None else os.environ.get("IFP_DB")
     if not named:
         return None

@@ -1,0 +1,135 @@
+"""The command line `ifp`: its commands by task, each loaded only when it is called.
+
+A command parses, calls one method of the library and emits. Data goes to stdout, talk to stderr; an IfpError becomes
+one line and its exit code.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+
+import click
+
+from .. import __version__
+from ..errors import IfpError
+from .output import printable
+
+SECTIONS = {
+    "Begin": {
+        "init": "registering",
+        "register": "registering",
+    },
+    "Look": {
+        "ls": "looking",
+        "runs": "looking",
+        "show": "looking",
+        "log": "looking",
+        "diff": "looking",
+        "schema": "looking",
+    },
+    "Move": {
+        "promote": "moving",
+        "rollback": "moving",
+        "approve": "moving",
+        "gate": "moving",
+        "policy": "moving",
+    },
+    "Describe": {
+        "metric": "describing",
+        "tag": "describing",
+        "label": "describing",
+        "link": "describing",
+    },
+    "Audit": {
+        "history": "auditing",
+        "at": "auditing",
+        "exposure": "auditing",
+        "events": "auditing",
+        "sql": "auditing",
+        "verify": "auditing",
+    },
+    "Bytes": {
+        "checkout": "fetching",
+        "trust": "fetching",
+        "data": "fetching",
+    },
+    "Deploy": {
+        "resolve": "deploying",
+        "deployed": "deploying",
+    },
+}
+"""Commands by task, with the module of this package that has them."""
+
+_MODULE_OF = {name: module for commands in SECTIONS.values() for name, module in commands.items()}
+
+
+class Commands(click.Group):
+    """A group that imports a command's module only when the command is asked for."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        return list(_MODULE_OF)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _MODULE_OF:
+            return None
+        module = import_module(f".{_MODULE_OF[cmd_name]}", __name__)
+        found: click.Command = module.COMMANDS[cmd_name]
+        return found
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in _MODULE_OF and not args[0].startswith("-"):
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], _MODULE_OF, n=3)
+            hint = f" Did you mean {' or '.join(near)}?" if near else " See ifp --help."
+            ctx.fail(f"There is no command '{printable(args[0])}'.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section, commands in SECTIONS.items():
+            found = [(name, self.get_command(ctx, name)) for name in commands]
+            with formatter.section(section):
+                formatter.write_dl([(name, command.get_short_help_str(90)) for name, command in found if command])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.version_option(__version__, prog_name="ifp", message="%(prog)s %(version)s", help="Print the version and exit.")
+@click.option("--db", metavar="PATH", help="Use this registry (default: IFP_DB, else the nearest ifp.db).")
+@click.option("--actor", metavar="NAME", help="Act as NAME (default: IFP_ACTOR, else git's user).")
+@click.pass_context
+def cli(ctx: click.Context, db: str | None, actor: str | None) -> None:
+    """A model registry in one SQLite file: what ran in production, how it was trained, and who approved it."""
+    ctx.obj = {"db": db, "actor": actor}
+    if os.environ.get("NO_COLOR"):
+        ctx.color = False
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run())
+
+
+def run() -> int:
+    """The exit code of the command in sys.argv; every error that is meant becomes one line on stderr."""
+    try:
+        code = cli.main(prog_name="ifp", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except IfpError as error:
+        if os.environ.get("IFP_TRACEBACK") == "1":
+            raise
+        click.secho(f"ifp: {printable(str(error))}", err=True, fg="red")
+        return error.exit_code
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("ifp: stopped; the registry is as it was", err=True)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

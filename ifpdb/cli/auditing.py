@@ -1,0 +1,144 @@
+"""history, at, exposure, events, sql, verify: what was, and whether the log of it is whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from ..model import Model
+from ..upkeep import verify
+from .looking import version_lines
+from .options import Session, command
+from .output import Column, emit_csv, emit_json, emit_records, emit_table, emit_text, minute, person, printable, short, stage
+
+_INTERVALS: list[Column] = [
+    ("model", lambda i: i.model),
+    ("stage", lambda i: stage(i.stage)),
+    ("version", lambda i: short(i.digest)),
+    ("run", lambda i: i.run),
+    ("since", lambda i: minute(i.since)),
+    ("until", lambda i: minute(i.until) or "now"),
+    ("moved by", lambda i: person(i.actor)),
+    ("approved by", lambda i: ", ".join(map(person, i.approved_by))),
+    ("reason", lambda i: i.reason or ""),
+]
+_EVENTS: list[Column] = [
+    ("at", lambda e: minute(e.at)),
+    ("event", lambda e: short(e.id)),
+    ("kind", lambda e: e.kind),
+    ("model", lambda e: e.model or ""),
+    ("version", lambda e: short(e.version)),
+    ("stage", lambda e: f"{e.from_stage or 'new'} → {e.to_stage}" if e.to_stage else ""),
+    ("actor", lambda e: person(e.actor)),
+    ("reason", lambda e: e.reason or ""),
+]
+
+
+@command("history", output="table")
+@click.argument("model")
+@click.option("--stage", "held", default="production", metavar="S", help="Ask about this stage; 'all' for every one.")
+def history(session: Session, model: str, held: str) -> None:
+    """Show which version of MODEL held a stage from when to when, oldest first."""
+    with session.reading() as registry:
+        found = Model(registry, model).history(None if held == "all" else held)
+    emit_records(found, _INTERVALS, form=session.form, empty=f"no version of {printable(model)} has been in {printable(held)}")
+
+
+@command("at")
+@click.argument("time")
+@click.argument("model", required=False)
+@click.option("--stage", "held", default="production", metavar="S", help="Ask about this stage.")
+def at(session: Session, time: str, model: str | None, held: str) -> None:
+    """Show what was in production at TIME (of MODEL): how it was trained, who approved it, and why.
+
+    A date asks about every moment of that day (UTC); an RFC 3339 time about that instant; '3 days ago' works too.
+    """
+    with session.reading() as registry:
+        found = registry.at(time, model=model, stage=held)
+    if session.form == "json":
+        emit_json([version.as_dict() for version in found])
+        return
+    for position, version in enumerate(found):
+        if position:
+            click.echo()
+        approved = ", ".join(version.approved_by) or "nobody on record"
+        lines = [("held", f"{minute(version.since)} to {minute(version.until) or 'now'}"), ("approved by", approved)]
+        emit_text([*lines, *version_lines(version)])
+    if not found:
+        click.echo(f"nothing was in {printable(held)} then (ifp history MODEL tells since when)", err=True)
+
+
+@command("exposure", output="table")
+@click.argument("ref")
+def exposure(session: Session, ref: str) -> None:
+    """Show when version REF faced users: the intervals in which it was in production."""
+    with session.reading() as registry:
+        found = registry.exposure(ref)
+    emit_records(found, _INTERVALS, form=session.form, empty="it has never been in production")
+
+
+@command("events", output="table")
+@click.option("--model", metavar="M", help="Only events of this model.")
+@click.option("--since", metavar="T", help="Only events from this time on.")
+@click.option("--kind", metavar="K", help="Only events of this kind, such as promoted.")
+def events_command(session: Session, model: str | None, since: str | None, kind: str | None) -> None:
+    """Show the event log, oldest first."""
+    with session.reading() as registry:
+        found = registry.events(model=model, since=since, kind=kind)
+    emit_records(found, _EVENTS, form=session.form, empty="no event")
+
+
+@command("sql", output="table")
+@click.argument("query")
+@click.option("-p", "--param", "params", multiple=True, nargs=2, metavar="NAME VALUE", help="Bind :NAME to VALUE.")
+def sql(session: Session, query: str, params: Sequence[tuple[str, str]]) -> None:
+    """Run a read-only QUERY over the views that docs/audits.md describes."""
+    with session.reading() as registry:
+        rows = [{key: _plain(value) for key, value in row.items()} for row in registry.sql(query, dict(params))]
+    if session.form == "json":
+        emit_json(rows)
+    elif session.form == "csv":
+        emit_csv(rows)
+    elif rows:
+        emit_table([["" if value is None else str(value) for value in row.values()] for row in rows], list(rows[0]))
+    else:
+        click.echo("no row", err=True)
+
+
+def _plain(value: Any) -> Any:
+    """A column's value as JSON and a terminal can show it: bytes as hex, NaN and infinities as words."""
+    from ..digest import number_to_json
+
+    if isinstance(value, bytes):
+        return value.hex()
+    return number_to_json(value) if isinstance(value, float) else value
+
+
+@command("verify")
+@click.pass_context
+def verify_command(ctx: click.Context, session: Session) -> None:
+    """Check the event log: every event's bytes, id and parents, and the stages against it; exit 1 on a problem."""
+    with session.reading() as registry:
+        found = verify(registry)
+    if session.form == "json":
+        emit_json(found.as_dict())
+    else:
+        for kind, event, detail in found.problems:
+            click.secho(f"{kind}  {short(event)}  {printable(detail)}", fg="red")
+        click.echo(f"{found.events} events, {'whole' if found.ok else 'NOT whole'}; the registry's digest is {found.digest}")
+        for head in found.heads:
+            click.echo(f"head {head}")
+    if not found.ok:
+        ctx.exit(1)
+
+
+COMMANDS: dict[str, click.Command] = {
+    "history": history,
+    "at": at,
+    "exposure": exposure,
+    "events": events_command,
+    "sql": sql,
+    "verify": verify_command,
+}

@@ -1,0 +1,133 @@
+"""How results leave: a table or text on request of the eye, one JSON document or CSV on request of a program."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+import click
+
+
+class Record(Protocol):
+    def as_dict(self) -> dict[str, Any]: ...
+
+
+Column = tuple[str, Callable[[Any], str]]
+"""A table column: its heading, and what it shows of a record."""
+
+
+class Styled(str):
+    """Text that was made printable and then coloured here."""
+
+    __slots__ = ()
+
+
+def printable(text: str) -> str:
+    """Text with its control characters written out, so that no name or reason can steer a terminal."""
+    if isinstance(text, Styled) or text.isprintable():
+        return text
+    return "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else ascii(c)[1:-1] for c in text)
+
+
+def emit_json(document: Any) -> None:
+    """One JSON document, readable by people too."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def emit_records(records: Sequence[Record], columns: Sequence[Column], *, form: str, empty: str) -> None:
+    """Records as a table, a JSON array or CSV. `empty` is said on stderr when there are none to show in a table."""
+    if form == "json":
+        emit_json([record.as_dict() for record in records])
+    elif form == "csv":
+        emit_csv([record.as_dict() for record in records])
+    elif records:
+        emit_table([[show(record) for _, show in columns] for record in records], [name for name, _ in columns])
+    else:
+        click.echo(empty, err=True)
+
+
+def emit_table(rows: Iterable[Sequence[str]], headings: Sequence[str]) -> None:
+    """Rows under headings, aligned."""
+    import tabulate
+
+    shown = [[cell if isinstance(cell, Styled) else _one_line(cell) for cell in row] for row in rows]
+    tabulate.MIN_PADDING = 0  # the library's own switch for headings no wider than they are
+    heading, *lines = tabulate.tabulate(shown, headers=headings, tablefmt="plain", disable_numparse=True).split("\n")
+    click.secho(heading, bold=True)
+    for line in lines:
+        click.echo(line.rstrip())
+
+
+def emit_csv(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows as CSV with a header; nested values as JSON."""
+    import csv
+    import io
+
+    buffer = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(buffer, list(rows[0]))
+        writer.writeheader()
+        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+    click.echo(buffer.getvalue(), nl=False)
+
+
+def emit_text(lines: Iterable[tuple[str, str]]) -> None:
+    """A record line by line: a heading and its text, headings aligned, continuation lines indented."""
+    shown = [(heading, printable(text)) for heading, text in lines if text]
+    width = max((len(heading) for heading, _ in shown), default=0)
+    for heading, text in shown:
+        first, *rest = text.split("\n")
+        click.echo(f"{click.style(heading.ljust(width), dim=True)}  {first}")
+        for line in rest:
+            click.echo(f"{' ' * width}  {line}")
+
+
+def short(digest: str | None) -> str:
+    """A digest as people tell it apart: its first 12 hex digits."""
+    return digest[:19] if digest and digest.startswith("sha256:") else digest or ""
+
+
+def minute(time: str | None) -> str:
+    """A registry time to the second, UTC."""
+    return f"{time[:10]} {time[11:19]}Z" if time else ""
+
+
+def size(count: int) -> str:
+    """A number of bytes as people read it."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def stage(name: str | None, text: str | None = None) -> str:
+    """`text` (default: the stage's name) in the colour of a stage."""
+    shown = printable(text or name or "")
+    return Styled(click.style(shown, fg=_COLOURS[name])) if name in _COLOURS else shown
+
+
+_COLOURS = {"production": "green", "shadow": "blue", "staging": "yellow"}
+
+
+def person(actor: str) -> str:
+    """Who, without the mail address."""
+    return actor.partition(" <")[0] or actor
+
+
+def number(value: float) -> str:
+    """A metric's value, short."""
+    return f"{value:.6g}"
+
+
+def _one_line(text: str) -> str:
+    return printable(text).replace("\n", " ").replace("\t", " ")
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, dict | list | bool) or value is None:
+        return "" if value is None else json.dumps(value, ensure_ascii=False)
+    return value

@@ -1,0 +1,79 @@
+"""Looking after a registry: is its log whole, and is it equal to another one?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from sqlite3 import Connection
+from typing import Any
+
+from .desk import Registry
+from .ledger import events
+
+STAGES_OFF = """
+    SELECT 'sha256:' || lower(hex(v.digest)), v.stage, s.stage FROM version v JOIN stage_by_log s ON s.version = v.key
+     WHERE v.stage IS NOT s.stage"""
+
+FACTS = (
+    "SELECT lower(hex(id)) FROM event ORDER BY id",
+    "SELECT m.name, lower(hex(v.digest)), v.manifest FROM version v JOIN model m ON m.key = v.model ORDER BY 1, 2",
+    "SELECT r.id, m.name, r.status, r.actor, r.started_at, r.ended_at, r.seed, lower(hex(v.digest)) FROM run r"
+    " JOIN model m ON m.key = r.model LEFT JOIN version v ON v.key = r.version ORDER BY r.id",
+    "SELECT r.id, p.key, p.value FROM param p JOIN run r ON r.key = p.run ORDER BY 1, 2",
+    "SELECT r.id, x.name, coalesce(lower(hex(d.digest)), d.pointer), x.count, lower(hex(x.series)) FROM metric x"
+    " JOIN run r ON r.key = x.run LEFT JOIN dataset d ON d.key = x.dataset ORDER BY 1, 2, 3",
+    "SELECT r.id, u.role, coalesce(lower(hex(d.digest)), d.pointer), u.name FROM run_dataset u"
+    " JOIN run r ON r.key = u.run JOIN dataset d ON d.key = u.dataset ORDER BY 1, 2, 3",
+    "SELECT r.id, a.name, lower(hex(b.digest)), a.format FROM artifact a JOIN run r ON r.key = a.run"
+    " JOIN blob b ON b.key = a.blob ORDER BY 1, 2",
+    "SELECT c.id, e.position, p.id, e.kind FROM edge e JOIN run c ON c.key = e.child JOIN run p ON p.key = e.parent"
+    " ORDER BY 1, 2",
+    "SELECT lower(hex(v.digest)), t.name FROM tag t JOIN version v ON v.key = t.version ORDER BY 1, 2",
+    "SELECT m.name, l.name, lower(hex(v.digest)) FROM label l JOIN model m ON m.key = l.model"
+    " JOIN version v ON v.key = l.version ORDER BY 1, 2",
+)
+"""What two equal registries have alike: every fact by its hash or id, without local keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What `verify` found: the number of events, the heads of the log, the registry's logical digest, the problems."""
+
+    events: int
+    heads: tuple[str, ...]
+    digest: str
+    problems: tuple[tuple[str, str, str], ...]
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "ok": self.ok,
+            "events": self.events,
+            "heads": list(self.heads),
+            "digest": self.digest,
+            "problems": [{"kind": kind, "event": event, "detail": detail} for kind, event, detail in self.problems],
+        }
+
+
+def verify(registry: Registry) -> Verification:
+    """Hash every event anew, follow every parent link, and hold the stages against the log."""
+    with registry.reading() as tx:
+        found = list(events.problems(tx))
+        for version, held, told in tx.execute(STAGES_OFF):
+            found.append(("stage", "", f"{version} is in {held}, but the log says {told}"))
+        count = tx.execute("SELECT count(*) FROM event").fetchone()[0]
+        return Verification(count, tuple(events.heads(tx)), logical_digest(tx), tuple(found))
+
+
+def logical_digest(tx: Connection) -> str:
+    """SHA-256 over what the registry says, by hashes and ids: equal for equal registries, whatever their files' bytes."""
+    checksum = hashlib.sha256()
+    for number, query in enumerate(FACTS):
+        checksum.update(b"%d\n" % number)
+        for row in tx.execute(query):
+            checksum.update(json.dumps(row, ensure_ascii=True).encode() + b"\n")
+    return "sha256:" + checksum.hexdigest()
