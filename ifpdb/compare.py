@@ -83,9 +83,9 @@ def _surroundings(version: Version) -> dict[str, Any]:
 
 
 def _metrics(version: Version) -> dict[str, Any]:
-    many = {m.metric for m in version.measurements if m.dataset is not None}
+    names = {dataset.identity: dataset.name for dataset in version.data}
     return {
-        f"{m.metric} on {m.dataset[:19]}" if m.metric in many and m.dataset else m.metric: number_to_json(m.value)
+        f"{m.metric} on {names.get(m.dataset) or m.dataset[:19]}" if m.dataset else m.metric: number_to_json(m.value)
         for m in version.measurements
     }
 

@@ -109,6 +109,12 @@ def manifest(
     }
 
 
+def say_parts(parts: Sequence[str]) -> str:
+    """'weights part', 'data and schema parts': for sentences about what is missing."""
+    *most, last = parts
+    return f"{', '.join(most)} and {last} parts" if most else f"{last} part"
+
+
 def missing_parts(document: Mapping[str, JSON]) -> tuple[str, ...]:
     """The parts that a manifest leaves null, in the order of PARTS."""
     return tuple(part for part in PARTS if document[part] is None)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .digest import canonical, sha256
+from .digest import canonical, say_parts, sha256
 from .errors import UsageError
 from .records import Check, Measurement, Verdict
 
@@ -141,7 +141,7 @@ def evaluate(policy: Policy | None, candidate: Candidate) -> Verdict:
 
 def _check_complete(candidate: Candidate) -> Check:
     if candidate.missing:
-        return Check("complete", False, f"the version is partial: its {' and '.join(candidate.missing)} part is missing")
+        return Check("complete", False, f"the version is partial: it lacks its {say_parts(candidate.missing)}")
     return Check("complete", True, "all four parts are there")
 
 

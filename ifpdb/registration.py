@@ -71,7 +71,7 @@ def register(
     missing = digest.missing_parts(document)
     if missing and not wishes.partial:
         raise Refused(
-            f"this version of {model} would lack its {' and '.join(missing)} part: give {_how_to_give(missing)}, "
+            f"this version of {model} would lack its {digest.say_parts(missing)}: give {_how_to_give(missing)}, "
             f"or register it as it is with --partial (partial=True)"
         )
     body = digest.canonical(document)

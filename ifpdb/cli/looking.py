@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import click
 
 from ..compare import compare
+from ..digest import say_parts
 from ..model import Model
 from ..records import Dataset, FeatureSchema, Node, Run, Version
 from .graph import draw
@@ -92,7 +93,7 @@ def show(session: Session, ref: str) -> None:
 
 def version_lines(version: Version) -> Iterator[tuple[str, str]]:
     yield "version", version.name
-    partial = f" (partial: no {' and no '.join(version.missing)})" if version.partial else ""
+    partial = f" (partial: it lacks its {say_parts(version.missing)})" if version.partial else ""
     yield "stage", stage(version.stage, f"v{version.ordinal}, {version.stage}{partial}")
     others = len(version.runs) - 1
     yield "run", version.run + (f" and {others} more that gave the same" if others else "")
@@ -119,7 +120,7 @@ def _run_lines(run: Run) -> Iterator[tuple[str, str]]:
 
 def _shared_lines(record: Version | Run) -> Iterator[tuple[str, str]]:
     yield "data", "\n".join(_data_line(dataset) for dataset in record.data)
-    yield "params", "\n".join(f"{name} = {_brief(value)}" for name, value in record.params.items())
+    yield "params", _wrapped(f"{name} = {_brief(value)}" for name, value in record.params.items())
     yield "seed", "" if record.seed is None else str(record.seed)
     yield (
         "metrics",
@@ -155,6 +156,12 @@ def _data_line(dataset: Dataset) -> str:
 
 def _dataset_name(record: Version | Run, identity: str) -> str:
     return next((d.name for d in record.data if d.identity == identity and d.name), short(identity))
+
+
+def _wrapped(items: Iterable[str]) -> str:
+    from textwrap import wrap
+
+    return "\n".join(wrap(", ".join(items), 100, break_long_words=False, break_on_hyphens=False))
 
 
 def _few(items: Any, most: int = 8) -> str:

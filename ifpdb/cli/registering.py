@@ -16,6 +16,7 @@ import click
 from .. import names, registration, settings
 from ..capture import dataset as datasets
 from ..desk import init
+from ..digest import say_parts
 from ..errors import UsageError
 from ..records import Dataset, Version
 from .options import Session, command
@@ -111,7 +112,7 @@ def _emit_registered(session: Session, version: Version, place: str | None) -> N
     click.echo(f"v{version.ordinal}, stage: {stage(version.stage)} | run: {version.runs[-1]}{known}")
     click.echo(f"artifact: {printable(place or 'none')} ({'stored' if anew else 'stored before, kept once'})")
     if version.partial:
-        click.echo(f"partial: its {' and '.join(version.missing)} part is missing", err=True)
+        click.echo(f"partial: it lacks its {say_parts(version.missing)}", err=True)
     if version.weights and not version.weights.size:
         click.echo("warning: the artifact is empty", err=True)
 
