@@ -91,7 +91,7 @@ def main() -> None:
     title("The whole history, and whether anybody tampered with it")
     shell("history", MODEL)
     shell("verify")
-    print(f"\nThe registry is {Path.cwd() / 'ifp.db'}: cd there and try ifp ls {MODEL}, ifp events, or any SQL with sqlite3 ifp.db")
+    print(f"\nThe registry is {Path('ifp.db').resolve()}: try ifp ls {MODEL} there, ifp events, or SQL with sqlite3 ifp.db")
 
 
 def train(model, **registration) -> ifp.Version:

@@ -15,8 +15,9 @@ from .store.blobs import BlobStore
 def load(blobs: BlobStore, artifact: Artifact, run: Run, *, trusted: bool) -> Any:
     """The object that an artifact is. The bytes that are verified are the bytes that are loaded.
 
-    Raises Untrusted for bytes that could run code and that nobody vouched for, Refused for a folder or a format
-    without a loader, UsageError when a package is missing, NotFound and IntegrityError as `BlobStore.read` does.
+    Raises Untrusted for bytes that could run code and that nobody vouched for, Refused for a folder, a format without
+    a loader or bytes that its loader can't read, UsageError when a package is missing, NotFound and IntegrityError as
+    `BlobStore.read` does.
     """
     if artifact.kind == "tree" or artifact.format == formats.BYTES:
         what = "a folder" if artifact.kind == "tree" else "a file of no known format"
@@ -34,6 +35,11 @@ def load(blobs: BlobStore, artifact: Artifact, run: Run, *, trusted: bool) -> An
         number = run.environment.get("packages", {}).get(package.replace("_", "-"))
         trained = f"; it was trained with {package} {number}" if number else ""
         raise UsageError(f"loading this {artifact.format} needs '{error.name}', which can't be imported{trained}") from error
+    except Exception as error:  # each loader fails in its own ways; all of them mean "not readable as this format"
+        raise Refused(
+            f"artifact '{artifact.name}' of {run.id} can't be loaded as {artifact.format} ({type(error).__name__}: {error}): "
+            f"get its bytes with ifp checkout {run.id} DEST"
+        ) from error
 
 
 def imports(blobs: BlobStore, artifact: Artifact) -> list[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .digest import integer_to_json, number_to_json
-from .records import Change, Dataset, Feature, Version
+from .records import Change, Dataset, Feature, Measurement, Version
 
 
 def compare(a: Version, b: Version) -> list[Change]:
@@ -84,10 +85,17 @@ def _surroundings(version: Version) -> dict[str, Any]:
 
 def _metrics(version: Version) -> dict[str, Any]:
     names = {dataset.identity: dataset.name for dataset in version.data}
-    return {
-        f"{m.metric} on {names.get(m.dataset) or m.dataset[:19]}" if m.dataset else m.metric: number_to_json(m.value)
-        for m in version.measurements
-    }
+    known = Counter(names.values())
+    return {_measured_on(m, names.get(m.dataset or ""), known): number_to_json(m.value) for m in version.measurements}
+
+
+def _measured_on(found: Measurement, name: str | None, known: Counter[str | None]) -> str:
+    """The metric and its dataset: by name where no other has it, else by a digest's beginning or the whole pointer."""
+    if found.dataset is None:
+        return found.metric
+    if name and known[name] == 1:
+        return f"{found.metric} on {name}"
+    return f"{found.metric} on {found.dataset[:19] if found.dataset.startswith('sha256:') else found.dataset}"
 
 
 def _mappings(part: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -18,6 +19,8 @@ from .errors import UsageError
 
 JSON: TypeAlias = Any
 """What `json.loads` gives: None, bool, int, float, str, list or dict of these."""
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 
 MAX_SAFE_INTEGER = 2**53 - 1
 """The greatest integer that JSON's doubles hold exactly (RFC 8785 §3.2.2.3 forbids greater ones)."""
@@ -37,7 +40,7 @@ def canonical(value: JSON) -> bytes:
     """
     try:
         return rfc8785.dumps(value)
-    except (rfc8785.CanonicalizationError, TypeError, RecursionError) as error:
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError, TypeError, RecursionError) as error:
         raise UsageError(f"not JSON: {error}") from None
 
 
@@ -47,7 +50,9 @@ def sha256(data: bytes) -> str:
 
 
 def to_bytes(digest: str) -> bytes:
-    """The 32 bytes behind `sha256:<64 hex>`."""
+    """The 32 bytes behind `sha256:<64 hex>`; raises UsageError for anything else."""
+    if not _DIGEST.fullmatch(digest):
+        raise UsageError(f"{digest!r} is no digest: write sha256: and 64 hex digits")
     return bytes.fromhex(digest.removeprefix("sha256:"))
 
 
@@ -92,14 +97,15 @@ def manifest(
     """The document whose canonical form a version's digest is the SHA-256 of.
 
     `data` holds (role, digest, pointer) triples; evaluation roles are left out, since they observe a version and
-    don't define it. A missing part is null.
+    don't define it, and the same data twice in one role counts once. A missing part is null.
     """
+    unique = {
+        (role, digest or "", "" if digest else pointer or "") for role, digest, pointer in data if role not in EVALUATION_ROLES
+    }
     parts = [
         {"role": role, "digest": digest} if digest else {"role": role, "uri": pointer}
-        for role, digest, pointer in data
-        if role not in EVALUATION_ROLES
+        for role, digest, pointer in sorted(unique)
     ]
-    parts.sort(key=lambda part: (part["role"] or "", part.get("digest") or "", part.get("uri") or ""))
     return {
         "type": "ifp-version/1",
         "weights": weights,

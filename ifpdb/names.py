@@ -27,19 +27,20 @@ _VERSION_ENDING = re.compile(
     r"|(really|use)[._-]this|[0-9]+[._][0-9]+[._][0-9]+)$",
     re.I,
 )
+_SHOUTED_ENDING = re.compile(r"(?<=[a-z0-9])(FINAL|FIXED|COPY|OLD|NEW|LATEST|BEST|Final|Fixed|Copy|Latest|V[0-9]+)$")
 
 
 def check_model(name: str, *, allow: bool = False) -> str:
     """`name` itself, or UsageError. `allow` admits a name that looks like a version, but never a malformed one."""
-    if not allow:
+    if not allow and isinstance(name, str):
         plain = _without_version(name)
         if plain != name.lower():
             raise UsageError(
-                f"'{name}' is a version in disguise: name the model '{plain or 'my-model'}' and let the registry count "
+                f"'{name}' is a version in disguise: name the model '{_model_like(plain)}' and let the registry count "
                 f"its versions; a tag or a label says the rest (--allow-name, allow_name=True to insist)"
             )
-    if name.startswith("run-"):
-        raise UsageError(f"'{name}' is no model name: run-… names a run; try '{name[4:] or 'my-model'}'")
+    if isinstance(name, str) and name.startswith("run-"):
+        raise UsageError(f"'{name}' is no model name: run-… names a run; try '{_model_like(name)}'")
     return _check(name, _NAME, "model name", "a-z, 0-9, '.', '_' and '-'", lower=True)
 
 
@@ -91,7 +92,13 @@ def _check(name: str, pattern: re.Pattern[str], what: str, alphabet: str, *, low
 
 
 def _without_version(name: str) -> str:
-    plain = _FILE_ENDING.sub("", name)
-    while (shorter := _VERSION_ENDING.sub("", plain)) != plain:
+    plain = name
+    while (shorter := _SHOUTED_ENDING.sub("", _VERSION_ENDING.sub("", _FILE_ENDING.sub("", plain)))) != plain:
         plain = shorter
     return plain.lower()
+
+
+def _model_like(name: str) -> str:
+    """The nearest model name, for a suggestion."""
+    plain = _without_version(re.sub(r"[^a-z0-9._-]+", "-", name.lower()).removeprefix("run-").strip("-._")[:128])
+    return plain if _NAME.fullmatch(plain) and not plain.startswith("run-") else "my-model"

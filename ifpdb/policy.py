@@ -10,13 +10,16 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 from .digest import canonical, say_parts, sha256
 from .errors import UsageError
 from .records import Check, Measurement, Verdict
 
-_LOWER_IS_BETTER = re.compile(r"(^|[_-])(rmse|mae|mse|mape|smape|rmsle|msle|perplexity|brier)([_-]|$)|(_|-|^)(error|loss)$")
+_LOWER_IS_BETTER = re.compile(
+    r"(?!neg_)(.*[_-])?((rmse|mae|mse|mape|smape|rmsle|msle|perplexity|brier)([_-].*)?|error|m?logloss|loss)", re.I
+)
 _TARGET = re.compile(r"slack:#?\S+|(hook|exec):[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -58,7 +61,7 @@ class Policy:
         if self.notify_on_fail:
             validation["notify_on_fail"] = list(self.notify_on_fail)
         document: dict[str, Any] = {"validation": validation}
-        if self.approvals_required:
+        if self.approvals_required or self.approvals_not_author:
             document["approvals"] = {"required": self.approvals_required, "not_author": self.approvals_not_author}
         return document
 
@@ -93,14 +96,17 @@ def parse(text: str, *, source: str = "policy") -> Policy:
     import yaml
 
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        _refuse_repeated_keys(node, source)
-        document = yaml.safe_load(text)
+        node = yaml.compose(text, Loader=_loader())
+        _check_nodes(node, source)
+        document = yaml.load(text, Loader=_loader())  # noqa: S506  # a SafeLoader
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise UsageError(f"{source}, line {line}: this is not YAML: {error.problem}") from None
-    except yaml.YAMLError as error:
-        raise UsageError(f"{source}: this is not YAML: {error}") from None
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise UsageError(f"{source}, line {line}: this is not YAML: {error.reason}") from None
+    except RecursionError:
+        raise UsageError(f"{source}, line 1: this is no policy: it nests too deep") from None
     return _validate(document, source, lambda path: _line_of(node, path))
 
 
@@ -117,7 +123,7 @@ def from_event(document: Mapping[str, Any]) -> Policy:
         bounds=_bounds(validation),
         dataset=dataset.get("digest"),
         dataset_name=dataset.get("name"),
-        beats_production=tuple(validation.get("beats_production", {}).items()),
+        beats_production=tuple((metric, float(by)) for metric, by in validation.get("beats_production", {}).items()),
         promote_on_pass=validation.get("promote_on_pass"),
         notify_on_fail=tuple(validation.get("notify_on_fail", ())),
         approvals_required=approvals.get("required", 0),
@@ -219,9 +225,9 @@ def _holds(value: float, op: str, limit: float) -> bool:
 
 
 def _lower_is_better(policy: Policy, metric: str) -> bool:
-    """The policy's own bounds say which way is better; else scikit-learn's naming: …_loss and …_error are minimized."""
+    """The policy's own bounds say which way is better; else scikit-learn's names: …_loss and …_error do, neg_… don't."""
     ops = {bound.op for bound in policy.bounds if bound.metric == metric}
-    return ops == {"<="} or (not ops and bool(_LOWER_IS_BETTER.search(metric)))
+    return ops == {"<="} or (not ops and bool(_LOWER_IS_BETTER.fullmatch(metric)))
 
 
 def _bounds(validation: Mapping[str, Any]) -> tuple[Bound, ...]:
@@ -232,15 +238,15 @@ def _validate(document: Any, source: str, line_of: Any) -> Policy:
     from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StrictBool, StrictInt, ValidationError
 
     class Validation(BaseModel):
-        model_config = ConfigDict(extra="forbid")
+        model_config = ConfigDict(extra="forbid", strict=True)
         bounds: dict[str, FiniteFloat] = Field(default_factory=dict)
         dataset: str | None = Field(default=None, min_length=1)
         beats_production: dict[str, FiniteFloat] = Field(default_factory=dict)
-        promote_on_pass: str | None = Field(default=None, pattern="^production$")
+        promote_on_pass: str | None = Field(default=None, pattern=r"^production\z")
         notify_on_fail: str | list[str] = Field(default_factory=list)
 
     class Approvals(BaseModel):
-        model_config = ConfigDict(extra="forbid")
+        model_config = ConfigDict(extra="forbid", strict=True)
         required: StrictInt = Field(default=1, ge=0)
         not_author: StrictBool = False
 
@@ -263,6 +269,10 @@ def _validate(document: Any, source: str, line_of: Any) -> Policy:
         if "bounds" in validation:
             raise fail(("validation", "bounds"), "is no key of a policy")
         shaped["validation"] = validation | {"bounds": bounds}
+        if empty := [("validation", key) for key in validation if validation[key] is None]:
+            raise fail(empty[0], "is empty: give it a value, or leave it out")
+    if "approvals" in shaped and shaped["approvals"] is None:
+        raise fail(("approvals",), "is empty: give it a value, or leave it out")
     try:
         parsed = Document.model_validate(shaped)
     except ValidationError as error:
@@ -287,20 +297,50 @@ def _validate(document: Any, source: str, line_of: Any) -> Policy:
     )
 
 
-def _refuse_repeated_keys(node: Any, source: str) -> None:
-    """PyYAML keeps the last of two equal keys without a word."""
-    if node is None or node.id == "scalar":
-        return
-    if node.id == "sequence":
-        for child in node.value:
-            _refuse_repeated_keys(child, source)
-        return
-    seen = set()
-    for key, value in node.value:
+@cache
+def _loader() -> Any:
+    """PyYAML's SafeLoader, which takes 1e-3 for a number as YAML 1.2 does (in YAML 1.1 it is text)."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    exponent = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)[eE][-+]?[0-9]+\Z")
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", exponent, list("-+.0123456789"))
+    return Loader
+
+
+def _check_nodes(node: Any, source: str) -> None:
+    """Refuse what PyYAML lets through: repeated keys (it keeps the last) and scalars that it chokes on."""
+    seen = set[int]()
+    waiting = [node] if node is not None else []
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen:  # an alias, perhaps to what it stands in
+            continue
+        seen.add(id(node))
+        if node.id == "scalar":
+            try:
+                _loader()("").construct_object(node)
+            except ValueError as error:
+                where = f"{source}, line {node.start_mark.line + 1}"
+                raise UsageError(f"{where}: {node.value!r} can't be read ({error}): put it in quotes") from None
+        elif node.id == "sequence":
+            waiting += node.value
+        else:
+            _refuse_repeated_keys(node.value, source)
+            waiting += [value for _, value in node.value]
+
+
+def _refuse_repeated_keys(pairs: list[tuple[Any, Any]], source: str) -> None:
+    seen = set[str]()
+    for key, _ in pairs:
+        where = f"{source}, line {key.start_mark.line + 1}"
+        if key.id != "scalar":
+            raise UsageError(f"{where}: a key is a word, not a list or a mapping")
         if key.value in seen:
-            raise UsageError(f"{source}, line {key.start_mark.line + 1}: {key.value} stands here a second time")
+            raise UsageError(f"{where}: {key.value} stands here a second time")
         seen.add(key.value)
-        _refuse_repeated_keys(value, source)
 
 
 def _line_of(node: Any, path: Sequence[Any]) -> int:

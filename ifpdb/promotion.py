@@ -100,17 +100,9 @@ def _refuse(tx: sqlite3.Connection, by: events.Author, version: int, verdict: Ve
     model, identity, _, stage = tx.execute(MANIFEST, (version,)).fetchone()
     name = f"{model}@{digest.to_text(identity)[:19]}"
     detail = {"verdict": verdict.as_dict(), "wanted": "production", "stage": stage}
-    run = tx.execute("SELECT id FROM run WHERE key = ?", (versions.own_run(tx, version),)).fetchone()[0]
-    events.append(
-        tx,
-        by,
-        "promotion_refused",
-        model=model,
-        run=run,
-        version=digest.to_text(identity),
-        reason=reason,
-        detail=detail,
-    )
+    run = versions.own_run_id(tx, version)
+    found = digest.to_text(identity)
+    events.append(tx, by, "promotion_refused", model=model, run=run, version=found, reason=reason, detail=detail)
     if verdict.policy is None:
         return Refused(
             f"{name} can't enter production: {model} has no policy to judge it by. Set one with ifp policy set {model} "

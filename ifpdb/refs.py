@@ -14,7 +14,7 @@ from typing import Literal
 from .errors import UsageError
 
 _STEP = re.compile(r"~(\d*)|\^(\d*)|@\{([^{}]*)\}", re.ASCII)
-_RUN = re.compile(r"run-[a-z0-9-]*", re.ASCII)
+_RUN = re.compile(r"run-[a-z0-9-]+", re.ASCII)
 _DIGEST = re.compile(r"sha256:([0-9a-f]*)", re.ASCII)
 _MODEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
@@ -48,7 +48,7 @@ def parse(text: str) -> Ref:
     """`text` as a Ref; raises UsageError with the forms there are."""
     base, at, steps = _split_steps(text)
     model, _, rest = base.rpartition("@") if "@" in base else ("", "", base)
-    if model and not _MODEL.fullmatch(model):
+    if "@" in base and not _MODEL.fullmatch(model):
         raise _wrong(text)
     if match := _DIGEST.fullmatch(rest):
         if not 7 <= len(match[1]) <= 64:

@@ -13,6 +13,7 @@ from .errors import UsageError
 
 _AGO = re.compile(r"(\d{1,6}|an?) (second|minute|hour|day|week|month|year)s? ago", re.I)
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}\S*", re.ASCII | re.I)
 _DAYS = {"day": 1, "week": 7, "month": 30, "year": 365}
 
 
@@ -61,13 +62,13 @@ def parse_when(value: str | datetime | date, *, now: str) -> When:
     365. Raises UsageError with the forms that are understood.
     """
     clock = read_time(now)
-    if isinstance(value, datetime):
-        return _instant(value)
-    if isinstance(value, date):
-        return _day(value)
-    text = value.strip()
+    text = str(value).strip()
     lower = text.lower()
     try:
+        if isinstance(value, datetime):
+            return _instant(value)
+        if isinstance(value, date):
+            return _day(value)
         if lower == "now":
             return _instant(clock)
         if lower == "today":
@@ -78,8 +79,8 @@ def parse_when(value: str | datetime | date, *, now: str) -> When:
             return _instant(clock - _duration(match[1], match[2].lower()))
         if _DATE.fullmatch(text):
             return _day(date.fromisoformat(text))
-        if "-" in text[4:5]:
-            return _instant(datetime.fromisoformat(text))
+        if _TIME.fullmatch(text):
+            return _instant(datetime.fromisoformat(text.upper()))
     except (ValueError, OverflowError):
         pass  # one sentence below tells every way of being wrong
     raise UsageError(

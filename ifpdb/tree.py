@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 import unicodedata
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ from . import digest
 from .errors import Conflict, IntegrityError, UsageError
 
 CHUNK = 1 << 20
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ def walk(folder: Path) -> Iterator[tuple[str, Path]]:
     Raises UsageError for anything that a tree can't hold.
     """
     found = dict[str, Path]()
-    folded = dict[str, str]()
+    twins = _Twins()
     for real in _files(folder):
         relative = real.relative_to(folder).as_posix()
         name = unicodedata.normalize("NFC", relative)
@@ -49,15 +51,35 @@ def walk(folder: Path) -> Iterator[tuple[str, Path]]:
             raise UsageError(f"{folder}: the name {relative!r} is not UTF-8; rename it") from None
         if not _is_safe_name(name):
             raise UsageError(f"{folder}: the name {relative!r} means something else on other systems; rename it")
-        twin = folded.setdefault(name.casefold(), name)
-        if twin != name or name in found:
-            raise UsageError(f"{folder}: '{twin}' and '{name}' would be one file on a case-insensitive disk; rename one")
+        if twin := twins.of(relative):
+            raise UsageError(f"{folder}: {twin!r} and {relative!r} would be one name on other systems; rename one")
         found[name] = real
     yield from sorted(found.items())
 
 
+class _Twins:
+    """Finds two names, of files or of the folders that they lie in, that differ by case or Unicode form alone."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, str] = {}
+
+    def of(self, path: str) -> str | None:
+        """The other spelling of this path, or of a folder above it, that was seen before."""
+        parts = path.split("/")
+        for length in range(1, len(parts) + 1):
+            prefix = "/".join(parts[:length])
+            folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", prefix).casefold())
+            if (first := self._seen.setdefault(folded, prefix)) != prefix:
+                return first
+        return None
+
+
 def _files(folder: Path) -> Iterator[Path]:
-    with os.scandir(folder) as entries:
+    try:
+        listing = os.scandir(folder)
+    except OSError as error:
+        raise _unreadable(folder, error) from None
+    with listing as entries:
         for entry in entries:
             path = folder / entry.name
             if entry.is_symlink():
@@ -80,10 +102,10 @@ def load(listing: bytes) -> list[Entry]:
     try:
         entries = [Entry(*row) for row in json.loads(listing)]
         valid = all(_is_sound(entry) for entry in entries) and dump(entries) == listing
-    except (ValueError, TypeError, AttributeError, UsageError):
+    except (ValueError, TypeError, AttributeError, RecursionError, UsageError):
         valid = False
-    paths = [entry.path for entry in entries] if valid else []
-    if not valid or paths != sorted(set(paths)):
+    paths, twins = [entry.path for entry in entries] if valid else [], _Twins()
+    if not valid or paths != sorted(set(paths)) or any(twins.of(path) for path in paths):
         raise IntegrityError("this is not the listing of a tree")
     return entries
 
@@ -96,9 +118,11 @@ def _is_safe_name(path: str) -> bool:
 def _is_sound(entry: Entry) -> bool:
     return (
         _is_safe_name(entry.path)
+        and unicodedata.is_normalized("NFC", entry.path)
         and type(entry.executable) is bool
         and type(entry.size) is int
-        and len(digest.to_bytes(entry.digest)) == 32
+        and entry.size >= 0
+        and _DIGEST.fullmatch(entry.digest) is not None
     )
 
 
@@ -117,8 +141,8 @@ def read_steadily(path: Path, use: Callable[[memoryview], object], *, buffers: i
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     except FileNotFoundError:
         raise UsageError(f"there is no file {path}") from None
-    except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+        raise _unreadable(path, error) from None
     with open(descriptor, "rb", buffering=0) as file:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
@@ -126,15 +150,24 @@ def read_steadily(path: Path, use: Callable[[memoryview], object], *, buffers: i
         ring = cycle([memoryview(bytearray(min(CHUNK, before.st_size + 1))) for _ in range(buffers)])
         total = 0
         for buffer in ring:
-            count = file.readinto(buffer)
+            try:
+                count = file.readinto(buffer)
+            except OSError as error:
+                raise _unreadable(path, error) from None
             if not count:
                 break
-            use(buffer[:count])
             total += count
+            if total > before.st_size:  # perhaps it grows as fast as it is read
+                break
+            use(buffer[:count])
         after = os.fstat(descriptor)
     if total != before.st_size or _identity(before) != _identity(after):
         raise Conflict(f"{path} changed while it was read; try again when its writer is done")
     return after
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> UsageError:
+    return UsageError(f"{str(path)!r} can't be read: {getattr(error, 'strerror', None) or error}")
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
@@ -143,7 +176,7 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
 
 def hash_path(path: Path) -> tuple[str, int, str]:
     """(digest, size in bytes, 'file' or 'tree') of a file or folder; raises what `walk` and `read_steadily` raise."""
-    if not path.is_dir():
+    if not os.path.isdir(path):
         checksum = hashlib.sha256()
         status = read_steadily(path, checksum.update)
         return digest.to_text(checksum.digest()), status.st_size, "file"

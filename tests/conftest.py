@@ -1,15 +1,21 @@
-"""Fixtures that every test may use: a private home, a registry on a temporary path, ready-made parts of a version."""
+"""Fixtures that every test may use: a private home, a registry on a temporary path, ready-made parts of a version,
+the command line."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ifpdb as ifp
+from ifpdb.cli import run
 
 SCHEMA: dict[str, Any] = {
     "features": [
@@ -53,3 +59,68 @@ def parts(folder: Path) -> dict[str, Any]:
     (folder / "train.csv").write_text("amount,country\n12.5,DE\n")
     (folder / "schema.json").write_text(json.dumps(SCHEMA))
     return {"data": "train.csv", "schema": "schema.json", "params": {"C": 1.0}, "seed": 7}
+
+
+@pytest.fixture
+def make(registry: ifp.Registry, parts: dict[str, Any], folder: Path) -> Callable[..., ifp.Version]:
+    """Registers a whole version whose weights are the given text: `make("a")`, `make("a", "churn", metrics={"f1": 0.9})`."""
+
+    def register(weights: str, model: str = "fraud", **given: Any) -> ifp.Version:
+        (folder / "model.bin").write_text(weights)
+        return registry.register(model, "model.bin", **parts | given)
+
+    return register
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Sets the time that events bear from now on: `clock("2025-11-14T09:30:00Z")`."""
+    return lambda time: monkeypatch.setenv("IFP_NOW", time)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a command printed, and the code it ended with."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Runs `ifp` with these arguments in this process: `cli("show", "fraud@v1")`."""
+
+    def call(*arguments: str) -> Said:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["ifp", *arguments])
+        code = run()
+        said = capsys.readouterr()
+        return Said(code, said.out, said.err)
+
+    return call
+
+
+@pytest.fixture
+def script(folder: Path) -> Callable[..., Said]:
+    """Runs the installed console script in a process of its own."""
+
+    def call(*arguments: str, cwd: Path | None = None, **environment: str) -> Said:
+        program = Path(sys.executable).with_name("ifp")
+        done = subprocess.run(
+            [str(program), *arguments], capture_output=True, text=True, cwd=cwd or folder, env={**os.environ, **environment}
+        )
+        return Said(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture
+def two(make: Callable[..., ifp.Version], registry: ifp.Registry, parts: dict[str, Any]) -> ifp.Registry:
+    """fraud v1 in production, approved by grace, with a policy; its child v2 in staging with a better f1."""
+    fraud = registry.model("fraud")
+    make("a", metrics={"f1": 0.91}, tags=["q1"], labels=["2025-Q4"])
+    fraud.set_policy({"validation": {"min_f1": 0.9}})
+    fraud.promote("v1", "production", approved_by="grace", reason="first")
+    make("b", metrics={"f1": 0.95}, params={"C": 2.0}, derived_from="fraud@v1")
+    return registry

@@ -41,18 +41,17 @@ def describe(
     """The Dataset behind a path or a pointer; `uri` is kept relative to `project`, else as a base name."""
     check_role(role)
     if isinstance(data, Dataset):
-        return Dataset(role, name or data.name, data.digest, uri or data.uri, data.rows, data.size, data.kind)
+        kept = data.uri if data.digest is None else _portable(uri or data.uri, project)
+        return Dataset(role, name or data.name, data.digest, kept, data.rows, data.size, data.kind)
     if not isinstance(data, str | os.PathLike):
         raise UsageError(f"data is a file or folder, or a pointer 'uri#revision'; not a {type(data).__name__}")
     text = os.fspath(data)
     if is_pointer(text) and not os.path.exists(text):
         return Dataset(role, check_key(name or pointer_name(text), "dataset name"), None, text, kind="pointer")
     path = Path(text)
-    if not path.exists():
-        raise UsageError(f"there is no data at {text}")
     found, size, kind = hash_path(path)
     label = check_key(name or path.resolve().name, "dataset name")
-    return Dataset(role, label, found, uri or relative_path(path, project), size=size, kind=kind)
+    return Dataset(role, label, found, _portable(uri, project) or relative_path(path, project), size=size, kind=kind)
 
 
 def describe_all(data: object, *, project: Path | None = None) -> list[Dataset]:
@@ -88,6 +87,10 @@ def check_pointer(text: str) -> str:
 def pointer_name(text: str) -> str:
     """The last part of a pointer's path, which names the dataset where nothing else does."""
     return text.rpartition("#")[0].rstrip("/").rpartition("/")[2] or text
+
+
+def _portable(uri: str | None, project: Path | None) -> str | None:
+    return relative_path(Path(uri), project) if uri is not None and os.path.isabs(uri) else uri
 
 
 def relative_path(path: Path, project: Path | None) -> str:

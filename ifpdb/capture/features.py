@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..digest import JSON, canonical, sha256
+from ..digest import JSON, MAX_SAFE_INTEGER, canonical, sha256
 from ..errors import UsageError
 from ..records import Feature, FeatureSchema
 
@@ -41,7 +41,7 @@ def read_schema(source: FeatureSchema | Mapping[str, Any] | Iterable[Any] | str 
         where, source = str(source), _read_json(Path(source))
     rows = source.get("features") if isinstance(source, Mapping) else source
     if isinstance(source, Mapping) and set(source) - {"features", "digest"}:
-        raise UsageError(f"{where}: unknown key {sorted(set(source) - {'features', 'digest'})[0]!r} beside 'features'")
+        raise UsageError(f"{where}: unknown key {min(map(str, set(source) - {'features', 'digest'}))!r} beside 'features'")
     if not isinstance(rows, list | tuple):
         raise UsageError(f'{where}: write {{"features": [{{"position": 0, "name": "amount", "type": "number"}}, …]}}')
     features = [row if isinstance(row, Feature) else _feature(row, where, i) for i, row in enumerate(rows)]
@@ -56,16 +56,26 @@ def schema_from_body(body: str, digest: str) -> FeatureSchema:
 
 def _trusted_feature(row: Mapping[str, Any]) -> Feature:
     categories = row["categories"]
-    return Feature(**{**row, "categories": None if categories is None else tuple(categories)})
+    exact = {"min": _exact(row["min"]), "max": _exact(row["max"])}
+    return Feature(**{**row, **exact, "categories": None if categories is None else tuple(map(_exact, categories))})
+
+
+def _exact(value: Any) -> Any:
+    """A double that canonical JSON wrote without a point, such as 1e16, as the double that it is."""
+    if type(value) is int and MAX_SAFE_INTEGER < abs(value) < 10**21 and canonical(float(value)) == str(value).encode():
+        return float(value)
+    return value
 
 
 def _read_json(path: Path) -> JSON:
     try:
-        return json.loads(path.read_bytes(), parse_constant=_no_constant)
+        text = path.read_bytes()
     except FileNotFoundError:
         raise UsageError(f"there is no schema file {path}") from None
-    except OSError as error:
-        raise UsageError(f"{path} can't be read: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+        raise UsageError(f"{str(path)!r} can't be read: {getattr(error, 'strerror', None) or error}") from None
+    try:
+        return json.loads(text, parse_constant=_no_constant)
     except UnicodeDecodeError:
         raise UsageError(f"{path} is not UTF-8 text") from None
     except ValueError as error:

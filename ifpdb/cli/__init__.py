@@ -119,7 +119,9 @@ def run() -> int:
         return code if isinstance(code, int) else 0
     except IfpError as error:
         if os.environ.get("IFP_TRACEBACK") == "1":
-            raise
+            from traceback import print_exc
+
+            print_exc()
         click.secho(f"ifp: {printable(str(error))}", err=True, fg="red")
         return error.exit_code
     except click.exceptions.Exit as stop:
@@ -130,6 +132,6 @@ def run() -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("ifp: stopped; the registry is as it was", err=True)
         return 130
-    except BrokenPipeError:  # the reader, such as `head`, has enough
+    except (BrokenPipeError, SystemExit):  # the reader, such as `head`, has enough; click turns that into SystemExit(1)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -36,6 +36,11 @@ def keep_blob(tx: sqlite3.Connection, blob: Blob) -> int:
     return _keep(tx, BLOB, (identity,), NEW_BLOB, (identity, blob.size, bytes.fromhex(blob.xxh3)))
 
 
+def blob_key(tx: sqlite3.Connection, digest: str) -> int:
+    """The key of a blob that is on record."""
+    return int(tx.execute(BLOB, (to_bytes(digest),)).fetchone()[0])
+
+
 DATASET = "SELECT key FROM dataset WHERE digest = ?"
 POINTER = "SELECT key FROM dataset WHERE pointer = ?"
 NEW_DATASET = "INSERT INTO dataset (digest, pointer, kind, size, rows) VALUES (?, ?, ?, ?, ?) RETURNING key"

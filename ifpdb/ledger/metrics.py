@@ -14,7 +14,8 @@ from ..store import series
 from ..store.live import Point
 from . import facts
 
-FIND = "SELECT rowid, series FROM metric WHERE run = ? AND name = ? AND coalesce(dataset, 0) = ?"
+OF_RUN = "SELECT name, coalesce(dataset, 0), rowid FROM metric WHERE run = ?"
+OLD_SERIES = "SELECT series FROM metric WHERE rowid = ?"
 INSERT = "INSERT INTO metric (run, name, dataset, last, min, max, count, at, series) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 UPDATE = "UPDATE metric SET last = ?, min = ?, max = ?, count = ?, at = ?, series = ? WHERE rowid = ?"
 
@@ -30,21 +31,26 @@ def seal(tx: sqlite3.Connection, run: int, points: Iterable[Point]) -> None:
         values.append(point.value)
         steps.append(point.step)
         moments.append(point.at)
-    for (name, dataset), (values, steps, moments) in columns.items():
-        _add(tx, run, name, _dataset_key(tx, dataset), values, steps, moments)
+    if not columns:
+        return
+    rows = {(name, dataset): row for name, dataset, row in tx.execute(OF_RUN, (run,))}
+    keys = {dataset: _dataset_key(tx, dataset) for dataset in {dataset for _, dataset in columns}}
+    fresh = []
+    for (name, identity), column in columns.items():
+        dataset = keys[identity]
+        row = rows.get((name, dataset or 0))
+        if row is None:
+            fresh.append((run, name, dataset, *_summary(([], [], []), *column)))
+        else:
+            old = series.unpack(tx.execute(OLD_SERIES, (row,)).fetchone()[0])
+            tx.execute(UPDATE, (*_summary(old, *column), row))
+    tx.executemany(INSERT, fresh)
 
 
-def _add(
-    tx: sqlite3.Connection,
-    run: int,
-    name: str,
-    dataset: int | None,
-    values: list[float],
-    steps: list[int | None],
-    moments: list[int],
-) -> None:
-    row = tx.execute(FIND, (run, name, dataset or 0)).fetchone()
-    old = series.unpack(row[1]) if row else ([], [], [])
+def _summary(
+    old: tuple[list[float], list[int], list[int]], values: list[float], steps: list[int | None], moments: list[int]
+) -> tuple[float, float | None, float | None, int, str, bytes]:
+    """The columns from `last` to `series` of a metric that grows by these points."""
     all_values = old[0] + values
     all_steps = old[1] + [len(old[1]) + i if step is None else step for i, step in enumerate(steps)]
     all_moments = old[2] + moments
@@ -52,11 +58,7 @@ def _add(
     packed = series.pack(all_values, all_steps, all_moments)
     at = times.from_microseconds(all_moments[-1])
     least, greatest = min(numbers, default=None), max(numbers, default=None)
-    summary = (all_values[-1], least, greatest, len(all_values), at, packed)  # SQLite keeps NaN as NULL
-    if row:
-        tx.execute(UPDATE, (*summary, row[0]))
-    else:
-        tx.execute(INSERT, (run, name, dataset, *summary))
+    return all_values[-1], least, greatest, len(all_values), at, packed  # SQLite keeps NaN as NULL
 
 
 def _dataset_key(tx: sqlite3.Connection, identity: str) -> int | None:

@@ -84,7 +84,7 @@ ADD_ARTIFACT = """
 
 def add_artifact(tx: sqlite3.Connection, run: int, artifact: Artifact) -> int:
     """Keep a file or folder of a run; the key of its blob. One kept again under its name takes the other's place."""
-    keys = [facts.keep_blob(tx, blob) for blob in artifact.blobs]
+    keys = [facts.keep_blob(tx, blob) for blob in artifact.blobs] or [facts.blob_key(tx, artifact.digest)]
     tx.execute(ADD_ARTIFACT, (run, artifact.name, keys[0], artifact.kind, artifact.format, artifact.size))
     return keys[0]
 
@@ -189,8 +189,10 @@ PARAMS = "SELECT p.run, p.key, p.value FROM json_each(?) w JOIN param p ON p.run
 def params_of(tx: sqlite3.Connection, wanted: str) -> defaultdict[int, dict[str, JSON]]:
     """Parameters by run key; `wanted` is a JSON array of run keys, here and below."""
     found: defaultdict[int, dict[str, JSON]] = defaultdict(dict)
-    for run, key, value in tx.execute(PARAMS, (wanted,)):
-        found[run][key] = json.loads(value)
+    rows = tx.execute(PARAMS, (wanted,)).fetchall()
+    values = json.loads(f"[{','.join(row[2] for row in rows)}]")  # in one go: a listing has hundreds of them
+    for (run, key, _), value in zip(rows, values, strict=True):
+        found[run][key] = value
     return found
 
 

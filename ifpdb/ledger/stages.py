@@ -11,7 +11,6 @@ from ..digest import to_text
 from ..policy import Policy, from_event
 from ..records import Event, Interval
 from . import events, versions
-from .lineage import name
 
 PLACE = "SELECT m.name, v.digest, v.stage FROM version v JOIN model m ON m.key = v.model WHERE v.key = ?"
 
@@ -32,14 +31,14 @@ def move(
     detail = dict(detail or {})
     replaced = production(tx, model) if to_stage == "production" else None
     if replaced is not None and replaced != version:
-        own = name(tx, versions.own_run(tx, replaced))
-        detail["replaced"] = {"run": own, "version": to_text(tx.execute(PLACE, (replaced,)).fetchone()[1])}
+        left = to_text(tx.execute(PLACE, (replaced,)).fetchone()[1])
+        detail["replaced"] = {"run": versions.own_run_id(tx, replaced), "version": left}
     return events.append(
         tx,
         by,
         kind,
         model=model,
-        run=run or name(tx, versions.own_run(tx, version)),
+        run=run or versions.own_run_id(tx, version),
         version=to_text(identity),
         from_stage=from_stage,
         to_stage=to_stage,

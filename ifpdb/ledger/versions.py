@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from ..capture.features import schema_from_body
 from ..digest import JSON, missing_parts, to_bytes, to_text
@@ -37,12 +38,17 @@ def set_run(tx: sqlite3.Connection, *, run: int, version: int, at: str) -> None:
     tx.execute(REGISTERED, (version, at, run))
 
 
-OWN_RUN = "SELECT key FROM run WHERE version = ? ORDER BY registered_at, id LIMIT 1"
+OWN_RUN = "SELECT key, id FROM run WHERE version = ? ORDER BY registered_at, id LIMIT 1"
 
 
 def own_run(tx: sqlite3.Connection, version: int) -> int:
     """The earliest run that registered a version."""
     return int(tx.execute(OWN_RUN, (version,)).fetchone()[0])
+
+
+def own_run_id(tx: sqlite3.Connection, version: int) -> str:
+    """The id of the earliest run that registered a version."""
+    return str(tx.execute(OWN_RUN, (version,)).fetchone()[1])
 
 
 VERSIONS = """
@@ -86,7 +92,7 @@ def read(tx: sqlite3.Connection, keys: Sequence[int], source: ArtifactSource | N
             missing=missing_parts(json.loads(row[5])),
             weights=Artifact("model", to_text(row[19]), row[20], row[21], row[22]) if row[19] else None,
             data=tuple(data[row[8]]),
-            schema=schema_from_body(row[7], to_text(row[6])) if row[6] else None,
+            schema=_schema(row[7], to_text(row[6])) if row[6] else None,
             params=params[row[8]],
             seed=row[10],
             measurements=newest(measured.get(row[0], ())),
@@ -104,6 +110,10 @@ def read(tx: sqlite3.Connection, keys: Sequence[int], source: ArtifactSource | N
         )
         for row in rows
     ]
+
+
+_schema = lru_cache(maxsize=64)(schema_from_body)
+"""Many versions share a schema, and a FeatureSchema never changes: read each of the last few once."""
 
 
 def _grouped(tx: sqlite3.Connection, query: str, wanted: str) -> dict[int, list[str]]:

@@ -51,7 +51,7 @@ class BlobStore:
         Raises UsageError for what is missing, unreadable or no plain file or folder, Conflict for a file that changes
         while it is read, StorageError when the disk is full; each leaves nothing behind but whole blobs.
         """
-        if not path.is_dir():
+        if not os.path.isdir(path):
             blob, anew, _ = self._put_file(path, progress)
             return Artifact(name, blob.digest, blob.size, format, "file", anew, (blob,))
         entries, blobs, any_anew = [], list[Blob](), False
@@ -77,6 +77,8 @@ class BlobStore:
             data = self.path(digest).read_bytes()
         except FileNotFoundError:
             raise self._missing(digest) from None
+        except OSError as error:
+            raise StorageError(f"{self.path(digest)} can't be read: {error.strerror}") from error
         if digests.sha256(data) != digest:
             raise self._damaged(digest)
         return data
@@ -95,12 +97,13 @@ class BlobStore:
 
         The whole appears at once, under its final name, or not at all. Raises UsageError when `dest` is taken.
         """
+        dest = dest.absolute()
         dest = dest / artifact.digest.removeprefix("sha256:")[:12] if dest.is_dir() and artifact.kind == "file" else dest
-        if dest.exists() and not (dest.is_dir() and not any(dest.iterdir())):
+        if os.path.lexists(dest) and not (dest.is_dir() and not any(dest.iterdir())):
             raise UsageError(f"{dest} is there already: name a new path, or remove it first")
-        dest.parent.mkdir(parents=True, exist_ok=True)
         staging = dest.with_name(f".{dest.name}.{_nonce()}")
         try:
+            dest.parent.mkdir(parents=True, exist_ok=True)
             if artifact.kind == "file":
                 self._copy_out(artifact.digest, staging, executable=False)
             else:
@@ -115,8 +118,8 @@ class BlobStore:
         finally:
             if staging.is_dir():
                 shutil.rmtree(staging, ignore_errors=True)
-            else:
-                staging.unlink(missing_ok=True)
+            elif os.path.lexists(staging):
+                staging.unlink()
         return dest
 
     def _copy_out(self, digest: str, target: Path, *, executable: bool) -> None:
@@ -144,7 +147,7 @@ class BlobStore:
             return blob, self._name(temporary, descriptor, blob)
 
     def _put_file(self, path: Path, progress: Callable[[int], None] | None) -> tuple[Blob, bool, os.stat_result]:
-        size = path.stat().st_size if path.is_file() else 0
+        size = os.path.getsize(path) if os.path.isfile(path) else 0
         hashing = _Hashing(overlapped=size >= OVERLAP_FROM)
         with self._temporary() as (temporary, descriptor), hashing:
 
@@ -191,7 +194,8 @@ class BlobStore:
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
-            path.unlink(missing_ok=True)
+            if os.path.lexists(path):
+                path.unlink()
 
     def _make_folders(self) -> None:
         for folder in (self.root / "tmp", self.root / "sha256"):

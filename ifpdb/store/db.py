@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
+from weakref import WeakSet
 
 from ..errors import Busy, IfpError, IntegrityError, NotFound, Refused, StorageError, UsageError
 
@@ -26,7 +27,10 @@ TIMEOUT = 60.0
 """Seconds that a write waits for another writer before it gives up with Busy."""
 
 _MAGIC = b"SQLite format 3\0"
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _STATEMENTS = 256
+_LEFT_TO_THE_PARENT: list[sqlite3.Connection | None] = []
+"""Connections that came along in a fork: kept, since closing one could roll back what its owner is about to commit."""
 
 
 class Database:
@@ -41,15 +45,17 @@ class Database:
         self._timeout = TIMEOUT if timeout is None else timeout
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
-        self._opened_as: tuple[int, int, int] | None = None
+        self._process = os.getpid()
+        self.opened_as: tuple[int, int] | None = None  # device and inode, while it is open
+        _OPEN.add(self)
         self._number = SCHEMA_NUMBER
-        with _explained(path):
+        with _explained(path, self._timeout):
             self._connect()
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """A transaction that sees one state of the registry and can't change it."""
-        with self._lock, _explained(self.path):
+        with self._turn(), _explained(self.path, self._timeout):
             connection = self._connect()
             connection.execute("BEGIN")
             try:
@@ -63,7 +69,7 @@ class Database:
         """A transaction that commits when the block ends and leaves nothing behind when it raises."""
         if self.readonly:
             raise Refused(f"{self.path} was opened read-only: open it without readonly=True to write")
-        with self._lock, _explained(self.path):
+        with self._turn(), _explained(self.path, self._timeout):
             connection = self._connect()
             if self._number > SCHEMA_NUMBER:
                 raise Refused(f"{self.path} was made by a newer ifpdb (schema {self._number}): {_UPGRADE}")
@@ -78,26 +84,43 @@ class Database:
 
     def close(self) -> None:
         """Let go of the file. The database can be used again; it opens anew."""
-        with self._lock:
+        with self._turn():
             if self._connection is not None:
-                if self._opened_as is not None and self._opened_as[0] == os.getpid():
-                    self._connection.close()
-                self._connection = None
+                self._connection.close()
+                self._connection = self.opened_as = None
+
+    def _turn(self) -> threading.RLock:
+        """The lock that threads take turns by. A forked child begins anew: its parent's lock may be held for ever there."""
+        if self._process != os.getpid():
+            self._process, self._lock = os.getpid(), threading.RLock()
+            _LEFT_TO_THE_PARENT.append(self._connection)
+            self._connection = None
+        return self._lock
 
     def _connect(self) -> sqlite3.Connection:
-        """The connection, made anew after a fork and when the file was replaced (as `git checkout` does)."""
+        """The connection, made anew when the file was replaced (as `git checkout` does)."""
         try:
             status = os.stat(self.path)
         except FileNotFoundError:
             self.close()
             raise NotFound(f"there is no registry at {self.path}: make one with ifp init") from None
-        identity = (os.getpid(), status.st_dev, status.st_ino)
-        if self._connection is None or identity != self._opened_as:
+        identity = (status.st_dev, status.st_ino)
+        if self._connection is None or identity != self.opened_as:
             self.close()
             self._number = check_header(self.path)
-            connection = _open(self.path, readonly=self.readonly, timeout=self._timeout)
-            self._connection, self._opened_as = connection, identity
+            with _LOOKING:
+                self.opened_as = identity
+            try:
+                self._connection = _open(self.path, readonly=self.readonly, timeout=self._timeout)
+            except BaseException:
+                self.opened_as = None
+                raise
         return self._connection
+
+
+_OPEN: WeakSet[Database] = WeakSet()
+_LOOKING = threading.Lock()
+"""Held while a file is looked at from outside SQLite, and while a database says that it is about to open one."""
 
 
 def create(path: Path) -> None:
@@ -106,7 +129,7 @@ def create(path: Path) -> None:
     Raises IntegrityError for a file that is something else, StorageError where nothing can be written.
     """
     with _explained(path):
-        if path.exists() and path.stat().st_size:
+        if path.exists() and path.stat().st_size and not _is_unfinished(path):
             check_header(path)
             return
         if not path.parent.is_dir():
@@ -115,7 +138,7 @@ def create(path: Path) -> None:
         try:
             _configure(connection)
             connection.execute("BEGIN IMMEDIATE")
-            if connection.execute("PRAGMA application_id").fetchone()[0] == 0:
+            if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
                 for statement in _statements(schema_sql()):
                     connection.execute(statement)
                 connection.execute("INSERT INTO registry VALUES (1, ?)", (MIN_READER,))
@@ -124,6 +147,17 @@ def create(path: Path) -> None:
             connection.execute("COMMIT")
         finally:
             connection.close()
+        check_header(path)
+
+
+def _is_unfinished(path: Path) -> bool:
+    """Whether a journal lies beside the file that would make it empty again: its maker is at work, or was killed."""
+    try:
+        with open(f"{path}-journal", "rb") as file:
+            header = file.read(20)
+    except FileNotFoundError:
+        return False
+    return header[:8] == _JOURNAL_MAGIC and header[16:20] == bytes(4)
 
 
 def schema_sql() -> str:
@@ -134,12 +168,17 @@ def schema_sql() -> str:
 
 
 def check_header(path: Path) -> int:
-    """The schema's number in the file's first 100 bytes, read without SQLite.
+    """The schema's number in the file's header.
 
-    Raises IntegrityError for what is no registry, Refused for one in WAL mode or one too new to read.
+    Raises IntegrityError for what is no registry, Refused for one in WAL mode.
     """
-    with open(path, "rb") as file:
-        header = file.read(100)
+    with _LOOKING:
+        if _is_open_here(os.stat(path)):
+            return _number_by_sqlite(path)
+        with open(path, "rb") as file:
+            header = file.read(100)
+    if header and header[68:72] != APPLICATION_ID.to_bytes(4, "big") and _is_unfinished(path):
+        raise IntegrityError(f"{path} was not finished, its maker was killed: run ifp init to make it anew")
     if not header:
         raise IntegrityError(f"{path} is empty, no registry: remove it and run ifp init")
     if len(header) < 100 or header[:16] != _MAGIC:
@@ -154,6 +193,23 @@ def check_header(path: Path) -> int:
     return int.from_bytes(header[60:64], "big")
 
 
+def _is_open_here(status: os.stat_result) -> bool:
+    """Whether this process has the file open. To close a descriptor of it would then drop every POSIX lock on it.
+
+    A write in progress would stand open to other processes: https://www.sqlite.org/howtocorrupt.html §2.2.
+    """
+    return any(database.opened_as == (status.st_dev, status.st_ino) for database in list(_OPEN))
+
+
+def _number_by_sqlite(path: Path) -> int:
+    """The schema's number of a registry whose header was looked at when it was first opened."""
+    connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1", uri=True)
+    try:
+        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+    finally:
+        connection.close()
+
+
 _UPGRADE = "upgrade with pip install --upgrade ifpdb"
 
 
@@ -162,17 +218,14 @@ def _lfs_hint(header: bytes) -> str:
 
 
 def _open(path: Path, *, readonly: bool, timeout: float) -> sqlite3.Connection:
-    connection = _open_as(path, "ro" if readonly else "rw", timeout)
     try:
-        _check_readable(connection, path)
+        return _open_as(path, "ro" if readonly else "rw", timeout)
     except sqlite3.OperationalError as error:
-        connection.close()
         if not readonly or error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
             raise
-        # A writer was killed and left a hot journal: only a connection that may write can roll it back.
-        connection = _open_as(path, "rw", timeout)
-        _check_readable(connection, path)
-        connection.execute("PRAGMA query_only = ON")
+    # A writer was killed and left a hot journal: only a connection that may write can roll it back.
+    connection = _open_as(path, "rw", timeout)
+    connection.execute("PRAGMA query_only = ON")
     return connection
 
 
@@ -181,7 +234,12 @@ def _open_as(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
     connection = sqlite3.connect(
         uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS
     )
-    _configure(connection)
+    try:
+        _configure(connection)
+        _check_readable(connection, path)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -195,6 +253,8 @@ def _configure(connection: sqlite3.Connection) -> None:
 
 def _check_readable(connection: sqlite3.Connection, path: Path) -> None:
     number = connection.execute("PRAGMA user_version").fetchone()[0]
+    if number == 0:  # what its header promised was rolled back a moment ago
+        raise IntegrityError(f"{path} was not finished, its maker was killed: run ifp init to make it anew")
     least = connection.execute("SELECT min_reader FROM registry").fetchone()
     if number > SCHEMA_NUMBER and (least is None or least[0] > SCHEMA_NUMBER):
         raise Refused(f"{path} was made by a newer ifpdb (schema {number}) and can't be read by this one: {_UPGRADE}")
@@ -211,24 +271,24 @@ def _statements(script: str) -> Iterator[str]:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explained(path: Path, timeout: float = TIMEOUT) -> Iterator[None]:
     """Turn what SQLite and the file system say into an error that tells what to do."""
     try:
         yield
     except IfpError:
         raise
     except sqlite3.Error as error:
-        explain(error, path)
+        explain(error, path, timeout)
     except OSError as error:
         raise StorageError(f"{error.filename or path}: {error.strerror or error}") from error
 
 
-def explain(error: sqlite3.Error, path: Path) -> NoReturn:
+def explain(error: sqlite3.Error, path: Path, timeout: float = TIMEOUT) -> NoReturn:
     """Raise the IfpError that an sqlite3.Error means; decided by SQLite's code, never by its text."""
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if code is not None else None
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        raise Busy(f"{path}: another writer held the registry for longer than {TIMEOUT:.0f} s; try again") from error
+        raise Busy(f"{path}: another writer held the registry for longer than {timeout:g} s; try again") from error
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         raise IntegrityError(
             f"{path} is damaged ({error}): restore it from git or a backup; sqlite3 {path.name} .recover saves what is left"

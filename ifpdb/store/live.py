@@ -7,6 +7,7 @@ whoever can take that lock, on the same machine, knows that the run died.
 
 from __future__ import annotations
 
+import operator
 import os
 import socket
 import threading
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import StorageError
+from ..errors import IntegrityError, StorageError, UsageError
 
 try:
     import fcntl
@@ -24,6 +25,8 @@ except ImportError:  # Windows: no advisory locks, so a dead run is noticed only
 
 FLUSH_SECONDS = 0.5
 """How long a point may wait in memory; a kill loses at most this."""
+
+_STEPS = 1 << 63
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,9 @@ class LiveWriter:
         self._thread.start()
 
     def log(self, name: str, dataset: str, value: float, step: int | None) -> None:
-        """Take one point; it is in the file within FLUSH_SECONDS."""
+        """Take one point; it is in the file within FLUSH_SECONDS. Raises UsageError for a step that is no 64-bit integer."""
+        if step is not None and (type(step) is not int or not -_STEPS <= step < _STEPS):
+            step = _whole_step(step)
         self._pending.append((name, dataset, value, step, time.time_ns() // 1000))
 
     def flush(self) -> None:
@@ -104,6 +109,17 @@ class LiveWriter:
             del self._pending[:count]
 
 
+def _whole_step(step: object) -> int:
+    """A step of another integer type, such as numpy's, as an int."""
+    try:
+        whole = operator.index(step)  # type: ignore[arg-type]  # the question is whether it can
+    except TypeError:
+        raise UsageError(f"step {step!r} is not an integer") from None
+    if not -_STEPS <= whole < _STEPS:
+        raise UsageError(f"step {step!r} doesn't fit into 64 bits")
+    return whole
+
+
 def live_path(folder: Path, run: str) -> Path:
     """Where a run's live file lies, or would lie, under the blob folder."""
     return folder / "live" / f"{run}.points"
@@ -140,11 +156,15 @@ def read_points(folder: Path, run: str, start: int) -> tuple[list[Point], int]:
         return [], start
     start = start or data.find(b"\n") + 1
     end = data.rfind(b"\n") + 1
-    return list(_parse(data[start:end].decode())), max(end, start)
+    try:
+        return list(_parse(data[start:end].decode())), max(end, start)
+    except ValueError as error:
+        path = live_path(folder, run)
+        raise IntegrityError(f"{path} is damaged ({error}): move it away to lose these points of {run} and go on") from None
 
 
 def _parse(text: str) -> Iterator[Point]:
-    for line in text.splitlines():
+    for line in text.split("\n")[:-1]:
         name, dataset, value, step, at = line.split("\t")
         yield Point(name, dataset, float(value), int(step) if step else None, int(at))
 

@@ -13,8 +13,7 @@ _ALLOWED = {
     sqlite3.SQLITE_SELECT,
     sqlite3.SQLITE_READ,
     sqlite3.SQLITE_RECURSIVE,
-    sqlite3.SQLITE_TRANSACTION,
-    sqlite3.SQLITE_SAVEPOINT,
+    sqlite3.SQLITE_SAVEPOINT,  # sqlite-utils wraps each query in one
 }
 _ALLOWED_PRAGMAS = frozenset(
     [
@@ -36,6 +35,7 @@ _ALLOWED_PRAGMAS = frozenset(
         "collation_list",
     ]
 )
+_QUERY_IS_WRONG = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE, None)
 _REFUSED_FUNCTIONS = frozenset({"load_extension", "fts3_tokenizer"})
 
 
@@ -49,32 +49,50 @@ def query(db: Database, sql: str, params: Sequence[Any] | Mapping[str, Any] | No
     with db.read() as connection:
         tool = sqlite_utils.Database(connection, execute_plugins=False, recursive_triggers=False)
         connection.execute("PRAGMA query_only = ON")
-        connection.set_authorizer(_authorize)
+        denied = list[int]()
+
+        def authorize(action: int, name: str | None, argument: str | None, _database: str | None, _trigger: str | None) -> int:
+            if _may(action, name, argument):
+                return sqlite3.SQLITE_OK
+            denied.append(action)
+            return sqlite3.SQLITE_DENY
+
+        connection.set_authorizer(authorize)
         try:
-            return list(tool.query(sql, params))
+            return _rows(tool, connection, sql, params)
         except sqlite3.DatabaseError as error:
+            if denied or getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
+                raise Refused(f"this query may only read: {error}") from error
             raise _explained(error) from error
-        except (ValueError, sqlite3.ProgrammingError, sqlite3.Warning) as error:
+        except (ValueError, OverflowError, sqlite3.Warning) as error:
             raise UsageError(f"one statement that gives rows, please: {error}") from None
         finally:
             connection.set_authorizer(None)
             connection.execute("PRAGMA query_only = OFF")
 
 
-def _authorize(action: int, name: str | None, argument: str | None, _database: str | None, _trigger: str | None) -> int:
-    if action in _ALLOWED:
-        return sqlite3.SQLITE_OK
+def _rows(tool: Any, connection: sqlite3.Connection, sql: str, params: Any) -> list[dict[str, Any]]:
+    try:
+        return list(tool.query(sql, params))
+    except ValueError:
+        # sqlite-utils turns away by its first word what gives no rows; SQLite says whether it would have been allowed.
+        try:
+            connection.execute(sql, params or ())
+        except sqlite3.OperationalError as error:
+            raise Refused(f"this query may only read: {error}") from error
+        raise
+
+
+def _may(action: int, name: str | None, argument: str | None) -> bool:
     if action == sqlite3.SQLITE_FUNCTION:
-        return sqlite3.SQLITE_DENY if argument in _REFUSED_FUNCTIONS else sqlite3.SQLITE_OK
-    if action == sqlite3.SQLITE_PRAGMA and name in _ALLOWED_PRAGMAS:
-        return sqlite3.SQLITE_OK if argument is None or not name.endswith(("version", "_id")) else sqlite3.SQLITE_DENY
-    return sqlite3.SQLITE_DENY
+        return argument not in _REFUSED_FUNCTIONS
+    if action == sqlite3.SQLITE_PRAGMA:
+        return name in _ALLOWED_PRAGMAS and (argument is None or not name.endswith(("version", "_id")))
+    return action in _ALLOWED
 
 
 def _explained(error: sqlite3.DatabaseError) -> Exception:
     code = getattr(error, "sqlite_errorcode", None)
-    if code in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
-        return Refused(f"this query may only read: {error}")
-    if isinstance(error, sqlite3.OperationalError | sqlite3.ProgrammingError | sqlite3.InterfaceError) and code in (1, None):
+    if code in _QUERY_IS_WRONG:
         return UsageError(f"SQLite doesn't understand this query: {error} (the views are described in docs/audits.md)")
     return error

@@ -1,7 +1,7 @@
 """The points of one metric as a compressed blob of bytes, 'ifp-series/1'.
 
 zlib over little-endian columns: n values (float64), n steps (int64), n times (int64, microseconds since 1970 UTC); steps
-and times as differences to the one before, the first to 0. NaN and infinities are kept bit by bit.
+and times as differences to the one before, the first to 0, modulo 2^64. NaN and infinities are kept bit by bit.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from itertools import accumulate
 from typing import Any
 
 _LEVEL = 6
+_HALF = 1 << 63
 
 
 def pack(values: Sequence[float], steps: Sequence[int], times: Sequence[int]) -> bytes:
@@ -31,11 +32,16 @@ def unpack(series: bytes) -> tuple[list[float], list[int], list[int]]:
     for number, column in enumerate(columns):
         column.frombytes(data[number * size : (number + 1) * size])
         _little(column)
-    return values.tolist(), list(accumulate(steps)), list(accumulate(times))
+    return values.tolist(), list(accumulate(steps, _sum)), list(accumulate(times, _sum))
 
 
 def _differences(numbers: Sequence[int]) -> list[int]:
-    return [after - before for before, after in zip([0, *numbers], numbers, strict=False)]
+    return [_sum(after, -before) for before, after in zip([0, *numbers], numbers, strict=False)]
+
+
+def _sum(a: int, b: int) -> int:
+    """a + b as 64-bit integers wrap around."""
+    return (a + b + _HALF) % (2 * _HALF) - _HALF
 
 
 def _little(column: array[Any]) -> array[Any]:

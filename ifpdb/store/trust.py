@@ -48,9 +48,12 @@ def imports_of(path: Path) -> list[str]:
     if not path.is_file():
         return ["<a folder: look at its files>"]
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            members = [name for name in archive.namelist() if name.endswith((".pkl", ".pickle"))]
-            return sorted({found for name in members for found in _scan(archive.read(name))})
+        try:
+            with zipfile.ZipFile(path) as archive:
+                members = [name for name in archive.namelist() if name.endswith((".pkl", ".pickle"))]
+                return sorted({found for name in members for found in _scan(archive.read(name))})
+        except Exception as error:  # a crafted archive can fail in many ways; each means "this can't be read"
+            return [f"<unreadable archive: {error}>"]
     return sorted(set(_scan(path.read_bytes())))
 
 
@@ -68,8 +71,8 @@ def _scan(data: bytes) -> list[str]:
                 found.append(f"<copyreg extension {argument}>")
             elif isinstance(argument, str) and "PERSID" not in name:
                 strings.append(argument)
-            elif name == "MEMOIZE" and strings:
-                memo[len(memo)] = strings[-1]
+            elif name == "MEMOIZE":
+                memo[len(memo)] = strings[-1] if strings else "<unknown>"
             elif name in ("BINPUT", "LONG_BINPUT", "PUT") and strings:
                 memo[int(argument or 0)] = strings[-1]
             elif name in ("BINGET", "LONG_BINGET", "GET"):
