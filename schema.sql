@@ -307,8 +307,22 @@ BEGIN SELECT RAISE(ABORT, 'ifpdb: no event explains this stage; use ifp promote'
 CREATE TRIGGER version_never_changes BEFORE UPDATE OF key, model, digest, manifest, ordinal, weights, schema ON version
 BEGIN SELECT RAISE(ABORT, 'ifpdb: a version never changes'); END;
 
+-- UPDATE OF doesn't see a key that is written by its other names: rowid, oid, _rowid_.
+CREATE TRIGGER version_keeps_its_key BEFORE UPDATE ON version WHEN NEW.key <> OLD.key
+BEGIN SELECT RAISE(ABORT, 'ifpdb: a version never changes'); END;
+
 CREATE TRIGGER version_never_goes BEFORE DELETE ON version
 BEGIN SELECT RAISE(ABORT, 'ifpdb: a version is kept for ever; archive it with ifp promote'); END;
+
+CREATE TRIGGER model_is_new BEFORE INSERT ON model
+WHEN EXISTS (SELECT 1 FROM model WHERE key = NEW.key OR name = NEW.name)
+BEGIN SELECT RAISE(ABORT, 'ifpdb: a model is never replaced'); END;
+
+CREATE TRIGGER model_never_changes BEFORE UPDATE ON model
+BEGIN SELECT RAISE(ABORT, 'ifpdb: a model keeps its name'); END;
+
+CREATE TRIGGER model_never_goes BEFORE DELETE ON model
+BEGIN SELECT RAISE(ABORT, 'ifpdb: a model is kept for ever'); END;
 
 ---------------------------------------------------------------------------------------------------------------
 -- Views for auditors.

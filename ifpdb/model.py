@@ -16,7 +16,9 @@ from .ledger import events, resolve, stages, versions
 from .policy import Policy
 from .records import Change, Interval, Node, Verdict, Version
 
-_CONDITION = re.compile(r"\s*(\S.*?)\s*(>=|<=|==|!=|=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf)\s*", re.I)
+_CONDITION = re.compile(
+    r"\s*([^\s<>=!]+)\s*(>=|<=|==|!=|=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf)\s*", re.I
+)
 
 
 class Model:

@@ -70,16 +70,16 @@ LABELS_OF = "SELECT l.version, l.name FROM json_each(?) w JOIN label l ON l.vers
 
 def read(tx: sqlite3.Connection, keys: Sequence[int], source: ArtifactSource | None, *, created: bool = False) -> list[Version]:
     """The Version records behind these keys, in their order."""
-    wanted = json.dumps(keys)
+    wanted = str(list(keys))  # integers: a list of them is written as in JSON
     rows = tx.execute(VERSIONS, (wanted,)).fetchall()
     version_of, names_of = dict[int, int](), dict[int, list[str]]()
     for version, run, name in tx.execute(RUNS_OF, (wanted,)):
         version_of[run] = version
         names_of.setdefault(version, []).append(name)
     measured = dict[int, list[Measurement]]()
-    for run, found in measurements_of(tx, json.dumps(list(version_of))).items():
+    for run, found in measurements_of(tx, str(list(version_of))).items():
         measured.setdefault(version_of[run], []).extend(found)
-    own = json.dumps([row[8] for row in rows])
+    own = str([row[8] for row in rows])
     params, data, parents = runs.params_of(tx, own), runs.datasets_of(tx, own), runs.parents_of(tx, own)
     tags, labels = _grouped(tx, TAGS_OF, wanted), _grouped(tx, LABELS_OF, wanted)
     return [
@@ -167,7 +167,8 @@ def select(
 OPERATORS = {">=": ">=", "<=": "<=", ">": ">", "<": "<", "==": "=", "=": "=", "!=": "<>"}
 """The comparisons of `where`, as SQL writes them."""
 
-ADD_TAG = "INSERT INTO tag VALUES (?, ?) ON CONFLICT DO NOTHING RETURNING name"
+TAGS = "SELECT name FROM tag WHERE version = ?"
+ADD_TAG = "INSERT INTO tag VALUES (?, ?)"
 REMOVE_TAG = "DELETE FROM tag WHERE version = ? AND name = ? RETURNING name"
 GET_LABEL = "SELECT version FROM label WHERE model = ? AND name = ?"
 SET_LABEL = "INSERT INTO label VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET version = excluded.version"
@@ -175,7 +176,13 @@ SET_LABEL = "INSERT INTO label VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET versio
 
 def add_tags(tx: sqlite3.Connection, version: int, names: Iterable[str]) -> list[str]:
     """Tag a version; the tags that it did not bear before."""
-    return [name for name in dict.fromkeys(names) if tx.execute(ADD_TAG, (version, name)).fetchone()]
+    wanted = dict.fromkeys(names)
+    if not wanted:
+        return []
+    known = {row[0] for row in tx.execute(TAGS, (version,))}
+    fresh = [name for name in wanted if name not in known]
+    tx.executemany(ADD_TAG, [(version, name) for name in fresh])
+    return fresh
 
 
 def remove_tags(tx: sqlite3.Connection, version: int, names: Iterable[str]) -> list[str]:
