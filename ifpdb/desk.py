@@ -266,6 +266,8 @@ class Registry:
             self._parents(tx, parents)
         features = None if schema is None else read_schema(schema)  # type: ignore[arg-type]  # read_schema checks it
         found_data = datasets.describe_all(data, project=self.project)
+        known = registration.Parts(None, found_data, features, known_params, number).manifest()
+        registration.check_missing(model, [part for part in digest.missing_parts(known) if part != "weights"], wishes)
         kept = self.keep(artifact, name="model", progress=progress)
         with self.writing() as (tx, by):
             run_id = runs.new_id(os.urandom(10))

@@ -129,7 +129,7 @@ class Model:
             now = versions.read(tx, [held], None)[0].name if held is not None else "nothing"
             raise Conflict(f"{text} is no longer in production: {now} is. Look again and repeat (ifp history {self.name})")
 
-    def rollback(self, *, reason: str, to: str | None = None) -> Version:
+    def rollback(self, *, reason: str | None, to: str | None = None) -> Version:
         """Put an earlier production version back: the one before, or `to`. It is a promotion with a reason.
 
         Raises NeedsReason without one, NotFound when there is nothing to go back to, Refused for a version that has

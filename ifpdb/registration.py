@@ -68,12 +68,7 @@ def register(
     Raises Refused for missing parts that `wishes` doesn't allow, Conflict for a run that registered other parts before.
     """
     document = parts.manifest()
-    missing = digest.missing_parts(document)
-    if missing and not wishes.partial:
-        raise Refused(
-            f"this version of {model} would lack its {digest.say_parts(missing)}: give {_how_to_give(missing)}, "
-            f"or register it as it is with --partial (partial=True)"
-        )
+    check_missing(model, digest.missing_parts(document), wishes)
     body = digest.canonical(document)
     identity = digest.sha256(body)
     model_key = facts.keep_model(tx, model)
@@ -98,6 +93,15 @@ def register(
     if created and (policy := stages.policy(tx, model)) is not None and policy.promote_on_pass:
         promotion.promote_on_pass(tx, by, version)
     return version, created
+
+
+def check_missing(model: str, missing: Sequence[str], wishes: Wishes) -> None:
+    """Raise Refused, with what to give, for parts that are missing unless `wishes` allows a partial version."""
+    if missing and not wishes.partial:
+        raise Refused(
+            f"this version of {model} would lack its {digest.say_parts(missing)}: give {_how_to_give(missing)}, "
+            f"or register it as it is with --partial (partial=True)"
+        )
 
 
 def _check_first(tx: sqlite3.Connection, run: int, run_id: str, version: int | None) -> None:

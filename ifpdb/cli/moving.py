@@ -46,9 +46,9 @@ def promote(
 
 @command("rollback")
 @click.argument("model")
-@click.option("--reason", required=True, metavar="R", help="Say why.")
+@click.option("--reason", metavar="R", help="Say why; it must be said.")
 @click.option("--to", metavar="REF", help="Go back to this version (default: the one before).")
-def rollback(session: Session, model: str, reason: str, to: str | None) -> None:
+def rollback(session: Session, model: str, reason: str | None, to: str | None) -> None:
     """Put an earlier version of MODEL back into production. It undoes nothing that the one there has done."""
     with session.writing() as registry:
         found = Model(registry, model)

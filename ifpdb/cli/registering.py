@@ -79,6 +79,9 @@ def register_command(
     A version is four parts: the weights, the training data (--data), the feature schema (--schema) and the training
     record (--param, --params, --seed). The same four parts give the same version back.
     """
+    names.check_model(model, allow=allow_name)
+    if not os.path.exists(artifact):
+        raise UsageError(f"there is no file or folder {artifact}")
     with session.making() as registry:
         given = [*(_dataset(text, registry.project) for text in data), *(_pointer(text) for text in data_ref)]
         with _progress(Path(artifact)) as progress:

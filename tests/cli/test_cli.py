@@ -91,7 +91,7 @@ BAD = {
     "a promotion of two": ("promote fraud@staging shadow", 4),
     "force without a reason": ("promote fraud@v2 production --force", 7),
     "expect no longer true": ("promote fraud@v2 production --expect fraud@v2", 4),
-    "a rollback without a reason": ("rollback fraud", 2),
+    "a rollback without a reason": ("rollback fraud", 7),
     "a rollback with an empty reason": ("rollback fraud --reason ''", 7),
     "a rollback to nothing": ("rollback fraud --reason x", 3),
     "a policy with an unknown key": ("policy set fraud bad.yaml", 2),

@@ -1,0 +1,108 @@
+"""The JSON keys in docs/format.md are exactly those that the commands print."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ifpdb as ifp
+from ifpdb import records, upkeep
+from ifpdb.cli import cli as ifp_command
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
+
+
+def table(heading: str) -> list[list[str]]:
+    """The rows of the page's table that has this heading line."""
+    _, _, rest = PAGE.partition(f"{heading}\n")
+    assert rest, heading
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in rest.partition("\n\n")[0].splitlines()[1:]]
+
+
+def words(cell: str) -> list[str]:
+    """What stands in backticks."""
+    return re.findall(r"`([^`]+)`", cell)
+
+
+RECORDS = {words(name)[0]: words(keys) for name, keys in table("| record | keys |")}
+COMMANDS = {
+    words(line)[0]: (shape.strip("`"), words(more)) for line, shape, more in table("| command | prints | and besides |")
+}
+
+
+def test_every_record_that_is_printed_is_on_the_page() -> None:
+    homes = (*vars(records).values(), ifp.Policy, upkeep.Verification)
+    known = {found.__name__ for found in homes if isinstance(found, type) and is_dataclass(found) and hasattr(found, "as_dict")}
+    assert set(RECORDS) == known
+
+
+def test_every_command_that_prints_json_is_on_the_page() -> None:
+    def lines(command: Any, name: str) -> list[str]:
+        if hasattr(command, "list_commands"):
+            return [
+                line for sub in command.list_commands(None) for line in lines(command.get_command(None, sub), f"{name} {sub}")
+            ]
+        return [name.strip()] if any("--json" in param.opts for param in command.params) else []
+
+    told = [line.removeprefix("ifp ") for line in COMMANDS]
+    for line in lines(ifp_command, ""):
+        assert line == "sql" or any(one == line or one.startswith(f"{line} ") for one in told), f"ifp {line}"
+
+
+@pytest.fixture
+def busy(two: ifp.Registry, folder: Path) -> ifp.Registry:
+    """What the page's example lines need: fraud v1 in production, shadowed once, and a run that registered nothing."""
+    (folder / "policy.yaml").write_text("validation:\n  min_f1: 0.9\napprovals: {required: 1}\n")
+    with ifp.track("fraud", data="train.csv") as run:
+        run.log_metric("f1", 0.1)
+    return two
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_a_command_prints_the_keys_that_the_page_says(cli: Callable[..., Any], busy: ifp.Registry, line: str) -> None:
+    shape, besides = COMMANDS[line]
+    line = line.replace("run-without-version", busy.runs()[0].id)
+    if line.startswith("ifp rollback"):
+        busy.model("fraud").promote("v2", "production")
+    said = cli(*shlex.split(line)[1:], "--json")
+    assert said.code == 0, said.err
+    document = json.loads(said.out)
+    assert isinstance(document, list) == shape.startswith("[")
+    assert document, "an empty answer would prove nothing"
+    for one in document if isinstance(document, list) else [document]:
+        check(one, [*RECORDS.get(shape.strip("[]"), []), *besides])
+        check_inside(one)
+
+
+INSIDE = {
+    "weights": "Artifact", "artifacts": "Artifact", "data": "Dataset", "schema": "FeatureSchema", "code": "Code",
+    "features": "Feature", "measurements": "Measurement", "gate": "Verdict", "checks": "Check", "runs": "Run",
+    "changes": "Change",
+}  # fmt: skip
+
+
+def check(found: dict[str, Any], keys: list[str]) -> None:
+    always, perhaps = {key for key in keys if not key.endswith("?")}, {key.removesuffix("?") for key in keys}
+    assert always <= found.keys() <= perhaps
+
+
+def check_inside(document: dict[str, Any]) -> None:
+    """The records in a record have their keys too, as deep as they go; an event's detail has a table of its own."""
+    for key, kind in INSIDE.items():
+        held = document.get(key)
+        several = held if isinstance(held, list) else held.values() if key == "artifacts" and held else [held] if held else []
+        for one in several:
+            check(one, RECORDS[kind])
+            check_inside(one)
+    for one in document.get("parents", []):
+        if isinstance(one, dict):
+            check(one, RECORDS["Parent"])
+    for one in document.get("files", []):
+        assert set(one) == {"path", "digest"}
