@@ -115,6 +115,11 @@ def manifest(
     }
 
 
+def code_body(files: tuple[tuple[str, str], ...]) -> bytes:
+    """The canonical JSON that a code digest is the SHA-256 of: [[path, digest], …] by path."""
+    return canonical([list(file) for file in files])
+
+
 def say_parts(parts: Sequence[str]) -> str:
     """'weights part', 'data and schema parts': for sentences about what is missing."""
     *most, last = parts

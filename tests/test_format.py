@@ -21,7 +21,6 @@ import xxhash
 
 import ifpdb as ifp
 from ifpdb import digest, tree
-from ifpdb.capture.environment import code_body
 from ifpdb.capture.features import read_schema, schema_body
 from ifpdb.ledger import events
 from ifpdb.store import live, series
@@ -132,7 +131,7 @@ def test_an_environment_is_its_body() -> None:
 def test_code_is_its_body() -> None:
     vector = VECTORS["code"]
     files = [[file["path"], sha256(file["text"].encode())] for file in vector["files"]]
-    assert plain(files).decode() == vector["body"] == code_body(tuple((path, name) for path, name in files)).decode()
+    assert plain(files).decode() == vector["body"] == digest.code_body(tuple((path, name) for path, name in files)).decode()
     assert sha256(vector["body"].encode()) == vector["digest"]
 
 

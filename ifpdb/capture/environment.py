@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from ..digest import JSON, canonical, sha256
+from ..digest import JSON, code_body, sha256
 from ..records import Code
 from ..tree import hash_path
 
@@ -86,11 +86,6 @@ class Observer:
         files = tuple(sorted(self._files.items()))
         digest = sha256(code_body(files)) if files else None
         return Code(self._git.commit, self._git.dirty, self._git.diff, digest, files)
-
-
-def code_body(files: tuple[tuple[str, str], ...]) -> bytes:
-    """The canonical JSON that a code digest is the SHA-256 of: [[path, digest], …] by path."""
-    return canonical([list(file) for file in files])
 
 
 def describe_environment() -> dict[str, JSON]:

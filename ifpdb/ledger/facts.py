@@ -9,9 +9,8 @@ import json
 import sqlite3
 from collections.abc import Mapping
 
-from ..capture.environment import code_body
 from ..capture.features import schema_body
-from ..digest import JSON, canonical, sha256, to_bytes
+from ..digest import JSON, canonical, code_body, sha256, to_bytes
 from ..records import Blob, Code, Dataset, FeatureSchema
 
 MODEL = "SELECT key FROM model WHERE name = ?"
