@@ -145,19 +145,21 @@ def select(
     A condition (metric, op, number) holds where some run of the version has the metric's last value so; `op` is one
     of the keys of OPERATORS.
     """
+    # CROSS JOIN keeps the order of the tables, and + an index from being used: left alone, SQLite goes through every
+    # value of a metric once for each version (33 s for 20,000).
     clauses, bound = ["v.model = ?"], list[JSON]([model])
-    source, order = "version v", "v.ordinal DESC, v.key DESC"
+    source, order, version = "version v", "v.ordinal DESC, v.key DESC", "v.key"
     if stage is not None:
         clauses.append("v.stage = ?")
         bound.append(stage)
     if tag is not None:
-        source = "tag t JOIN version v ON v.key = t.version"
+        source, version = "tag t CROSS JOIN version v ON v.key = t.version", "t.version"
         clauses.append("t.name = ?")
         bound.append(tag)
     for metric, op, number in conditions:
         clauses.append(
-            "EXISTS (SELECT 1 FROM run r JOIN metric x ON x.run = r.key"
-            f" WHERE r.version = v.key AND x.name = ? AND x.last {OPERATORS[op]} ?)"
+            "EXISTS (SELECT 1 FROM run r CROSS JOIN metric x ON x.run = r.key"
+            f" WHERE r.version = {version} AND x.name = ? AND +x.last {OPERATORS[op]} ?)"
         )
         bound += [metric, number]
     query = f"SELECT v.key FROM {source} WHERE {' AND '.join(clauses)} ORDER BY {order} LIMIT ?"

@@ -57,6 +57,8 @@ def query(db: Database, sql: str, params: Sequence[Any] | Mapping[str, Any] | No
             denied.append(action)
             return sqlite3.SQLITE_DENY
 
+        # Connecting a virtual table asks the authorizer for a write to sqlite_master; connected once, it asks no more.
+        connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")
         connection.set_authorizer(authorize)
         try:
             return _rows(tool, connection, sql, params)
