@@ -341,7 +341,8 @@ SELECT m.name AS model, 'v' || v.ordinal AS ordinal, 'sha256:' || lower(hex(v.di
        (SELECT group_concat(name, ' ') FROM (SELECT l.name FROM label l WHERE l.version = v.key ORDER BY 1)) AS labels
   FROM version v
   JOIN model m ON m.key = v.model
-  JOIN run r ON r.key = (SELECT f.key FROM run f WHERE f.version = v.key ORDER BY f.registered_at, f.id LIMIT 1);
+  JOIN run r ON r.version = v.key
+   AND r.key = (SELECT f.key FROM run f WHERE f.version = v.key ORDER BY f.registered_at, f.id LIMIT 1);
 
 -- Every run, registered or not.
 CREATE VIEW runs AS
