@@ -1,0 +1,69 @@
+"""Measure ifpdb next to sqlite3 by hand and to bare Python, in one run, and keep the results in RESULTS.md.
+
+python tests/benchmarks                          # all of it
+python tests/benchmarks --only promote --quick   # one part, small; RESULTS.md stays as it is
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bigfile import bigfile
+from lookups import lookups
+from points import points
+from report import RESULTS, Result, table, write
+from startup import startup
+from writes import promote, register, together
+
+Part = Callable[[Path], Iterator[Result]]
+
+FULL: dict[str, Part] = {
+    "startup": lambda folder: startup(folder, turns=25),
+    "register": lambda folder: register(folder, rounds=9, turns=40),
+    "promote": lambda folder: promote(folder, rounds=9, turns=60),
+    "points": lambda folder: points(folder, rounds=7, count=100_000),
+    "together": lambda folder: together(folder, rounds=5),
+    "bigfile": lambda folder: bigfile(folder, rounds=5, size=1 << 30),
+    "lookups": lambda folder: lookups(folder, rounds=5, turns=40, sizes=(1_000, 100_000)),
+}
+QUICK: dict[str, Part] = {
+    "startup": lambda folder: startup(folder, turns=5),
+    "register": lambda folder: register(folder, rounds=3, turns=20),
+    "promote": lambda folder: promote(folder, rounds=3, turns=30),
+    "points": lambda folder: points(folder, rounds=3, count=100_000),
+    "together": lambda folder: together(folder, rounds=1),
+    "bigfile": lambda folder: bigfile(folder, rounds=2, size=1 << 26),
+    "lookups": lambda folder: lookups(folder, rounds=3, turns=10, sizes=(1_000, 5_000)),
+}
+
+
+def main() -> None:
+    """Run the parts that were asked for."""
+    parser = argparse.ArgumentParser(
+        prog="tests/benchmarks", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--only", choices=list(FULL), nargs="+", help="these parts; RESULTS.md is not written")
+    parser.add_argument("--quick", action="store_true", help="small and rough; RESULTS.md is not written")
+    parser.add_argument("--folder", type=Path, help="work in a new folder inside this one (default: the system's)")
+    asked = parser.parse_args()
+    os.environ |= {"IFP_ACTOR": "benchmark"}
+    load_before = os.getloadavg()[0]
+    parts, results = QUICK if asked.quick else FULL, list[Result]()
+    for name in asked.only or parts:
+        with tempfile.TemporaryDirectory(prefix="ifp-benchmark-", dir=asked.folder) as folder:
+            for result in parts[name](Path(folder)):
+                print(" | ".join(result.cells()), flush=True)
+                results.append(result)
+    if not asked.only and not asked.quick:
+        write(results, load_before=load_before)
+        print(f"{RESULTS.name} is written")
+    elif len(results) > 1:
+        print(table(results))
+
+
+if __name__ == "__main__":
+    main()
