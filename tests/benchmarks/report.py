@@ -76,5 +76,6 @@ def machine(load_before: float) -> str:
     load = os.getloadavg()[0]
     return (
         f"{os.cpu_count()} processors ({platform.machine()}), {memory:.0f} GiB, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}; load {load_before:.1f} before, {load:.1f} at the end"
+        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}; "
+        f"load {load_before:.1f} before, {load:.1f} at the end"
     )
