@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import queue
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,11 +20,10 @@ from .. import digest as digests
 from .. import tree
 from ..errors import IntegrityError, NotFound, StorageError, UsageError
 from ..records import Artifact, Blob
+from .overlap import BUFFERS, Flushing, Hashing
 
 OVERLAP_FROM = 8 << 20
-"""Files of this many bytes are hashed by a second thread while the first one reads and writes."""
-
-_BUFFERS = 8
+"""Files of this many bytes are hashed and flushed by other threads while the first one reads and writes."""
 
 
 class BlobStore:
@@ -148,16 +145,18 @@ class BlobStore:
 
     def _put_file(self, path: Path, progress: Callable[[int], None] | None) -> tuple[Blob, bool, os.stat_result]:
         size = os.path.getsize(path) if os.path.isfile(path) else 0
-        hashing = _Hashing(overlapped=size >= OVERLAP_FROM)
-        with self._temporary() as (temporary, descriptor), hashing:
+        large = size >= OVERLAP_FROM
+        with self._temporary() as (temporary, descriptor), Hashing(large) as hashing, Flushing(large, descriptor) as flushing:
 
             def take(chunk: memoryview) -> None:
                 hashing.update(chunk)
                 _write_all(descriptor, chunk)
+                flushing.wrote(len(chunk))
                 if progress is not None:
                     progress(len(chunk))
 
-            status = tree.read_steadily(path, take, buffers=_BUFFERS if hashing.overlapped else 1)
+            status = tree.read_steadily(path, take, buffers=BUFFERS if large else 1)
+            flushing.finish()
             blob = hashing.result(status.st_size)
             return blob, self._name(temporary, descriptor, blob), status
 
@@ -213,47 +212,6 @@ class BlobStore:
         return IntegrityError(
             f"{self.path(digest)} no longer holds the bytes that it is named by: replace it with a good copy of {digest}"
         )
-
-
-class _Hashing:
-    """SHA-256 and xxh3-128 of a stream of chunks, in a thread of its own when overlapped."""
-
-    def __init__(self, *, overlapped: bool) -> None:
-        self.overlapped = overlapped
-        self._sha256, self._xxh3 = hashlib.sha256(), xxhash.xxh3_128()
-        self._chunks: queue.Queue[memoryview | None] = queue.Queue(_BUFFERS - 3)
-        self._thread = threading.Thread(target=self._work, daemon=True)
-
-    def __enter__(self) -> None:
-        if self.overlapped:
-            self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._finish()
-
-    def update(self, chunk: memoryview) -> None:
-        """Take a chunk; its memory must stay as it is until `_BUFFERS - 1` further chunks were taken."""
-        if self.overlapped:
-            self._chunks.put(chunk)
-        else:
-            self._add(chunk)
-
-    def result(self, size: int) -> Blob:
-        self._finish()
-        return Blob("sha256:" + self._sha256.hexdigest(), size, self._xxh3.hexdigest())
-
-    def _add(self, chunk: memoryview) -> None:
-        self._sha256.update(chunk)
-        self._xxh3.update(chunk)
-
-    def _work(self) -> None:
-        while (chunk := self._chunks.get()) is not None:
-            self._add(chunk)
-
-    def _finish(self) -> None:
-        if self._thread.is_alive():
-            self._chunks.put(None)
-            self._thread.join()
 
 
 def _write_all(descriptor: int, data: memoryview) -> None:

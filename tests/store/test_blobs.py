@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -19,7 +20,7 @@ from ifpdb import tree
 from ifpdb.digest import sha256
 from ifpdb.errors import Conflict, IfpError, IntegrityError, NotFound, StorageError, UsageError
 from ifpdb.records import Artifact
-from ifpdb.store import blobs
+from ifpdb.store import blobs, overlap
 from ifpdb.store.blobs import OVERLAP_FROM, BlobStore
 
 NOTHING_HERE = "sha256:" + "0" * 64
@@ -414,3 +415,29 @@ def test_every_name_is_made_durable_in_its_order(store: BlobStore, folder: Path,
         "rename",
         f"fsync {shard}",
     ]
+
+
+def test_a_failed_early_flush_is_told_and_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(overlap, "_flush", fail)
+    monkeypatch.setattr(overlap, "FLUSH_EVERY", 1 << 20)
+    monkeypatch.setattr(blobs, "OVERLAP_FROM", 0)
+    (folder / "big.bin").write_bytes(bytes(4 << 20))
+    store = BlobStore(folder / "ifp.cas")
+    with pytest.raises(StorageError, match="Input/output error"):
+        store.put_path(folder / "big.bin", name="model", format="bytes")
+    assert [path for path in store.root.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize("size", [0, 1, (3 << 20) + 7])
+def test_overlapped_work_stores_the_same_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(overlap, "FLUSH_EVERY", 1 << 20)
+    monkeypatch.setattr(blobs, "OVERLAP_FROM", 0)
+    data = os.urandom(size)
+    (folder / "big.bin").write_bytes(data)
+    store = BlobStore(folder / "ifp.cas")
+    kept = store.put_path(folder / "big.bin", name="model", format="bytes")
+    assert kept.digest == "sha256:" + hashlib.sha256(data).hexdigest()
+    assert store.read(kept.digest) == data
