@@ -199,7 +199,7 @@ class Model:
             if before != key:
                 detail: dict[str, Any] = {"label": label}
                 if before is not None:
-                    detail["from"] = versions.read(tx, [before], None)[0].digest
+                    detail["from"] = versions.digest_of(tx, before)
                 events.append(tx, by, "labelled", model=self.name, run=found.run, version=found.digest, detail=detail)
             return found
 

@@ -73,23 +73,27 @@ def register(
     identity = digest.sha256(body)
     model_key = facts.keep_model(tx, model)
     version = versions.find(tx, model_key, identity)
-    _check_first(tx, run, run_id, version)
+    again = _registered_before(tx, run, run_id, version)
     created = version is None
     blob = runs.add_artifact(tx, run, parts.artifact) if parts.artifact else None
     if version is None:
         schema = facts.keep_schema(tx, parts.schema) if parts.schema else None
         version = versions.insert(tx, model=model_key, digest=identity, manifest=body, weights=blob, schema=schema)
-    versions.set_run(tx, run=run, version=version, at=by.now)
+    if not again:
+        versions.set_run(tx, run=run, version=version, at=by.now)
     tags = versions.add_tags(tx, version, wishes.tags)
-    for label in wishes.labels:
-        versions.set_label(tx, model_key, label, version)
+    borne_by = {label: versions.set_label(tx, model_key, label, version) for label in wishes.labels}
     detail = _detail(tx, run, document, created=created, tags=tags, labels=list(wishes.labels))
     if created:
         event = stages.move(tx, by, version, "registered", to_stage=wishes.stage, run=run_id, detail=detail)
     else:
         event = events.append(tx, by, "registered", model=model, run=run_id, version=identity, detail=detail)
-    if event.at != by.now:
+    if not again and event.at != by.now:
         versions.set_run(tx, run=run, version=version, at=event.at)
+    for label, before in borne_by.items():
+        if before not in (None, version):
+            taken = {"label": label, "from": versions.digest_of(tx, before)}
+            events.append(tx, by, "labelled", model=model, run=run_id, version=identity, detail=taken)
     if created and (policy := stages.policy(tx, model)) is not None and policy.promote_on_pass:
         promotion.promote_on_pass(tx, by, version)
     return version, created
@@ -104,10 +108,12 @@ def check_missing(model: str, missing: Sequence[str], wishes: Wishes) -> None:
         )
 
 
-def _check_first(tx: sqlite3.Connection, run: int, run_id: str, version: int | None) -> None:
+def _registered_before(tx: sqlite3.Connection, run: int, run_id: str, version: int | None) -> bool:
+    """Whether this run registered this very version before; raises Conflict where it was another one."""
     registered = tx.execute("SELECT version FROM run WHERE key = ?", (run,)).fetchone()[0]
     if registered is not None and registered != version:
         raise Conflict(f"{run_id} has registered a version already, and this one has other parts: track another run for it")
+    return registered is not None
 
 
 def _detail(

@@ -81,7 +81,9 @@ def test_a_label_that_a_registration_takes_over_is_in_its_event(fraud: ifp.Model
     fraud.label("v1", "2025-Q4")
     version = make("e", labels=["2025-Q4"])
     assert fraud.get("2025-Q4").ordinal == 5
-    assert (registry.events()[-1].version, registry.events()[-1].detail["labels"]) == (version.digest, ["2025-Q4"])
+    registered, taken = registry.events()[-2:]
+    assert (registered.version, registered.detail["labels"]) == (version.digest, ["2025-Q4"])
+    assert (taken.kind, taken.detail["from"]) == ("labelled", fraud.get("v1").digest)
 
 
 @pytest.mark.parametrize("label", ["latest", "production", "v8", "v08", "has space", "", "-x", "a" * 129, "ünicode"])

@@ -270,3 +270,17 @@ def test_a_folder_is_one_artifact(registry: ifp.Registry, parts: dict[str, Any],
     assert registry.register("fraud", saved, **parts).created is False
     (saved / "variables" / "data").write_text("Weights")
     assert registry.register("fraud", saved, **parts).created is True
+
+
+def test_a_label_taken_over_at_registration_tells_from_whom(registry: ifp.Registry, make: Any) -> None:
+    first = make("a", labels=["2025-Q4"])
+    second = make("b", labels=["2025-Q4"])
+    (event,) = registry.events(kind="labelled")
+    assert (event.version, event.detail) == (second.digest, {"label": "2025-Q4", "from": first.digest})
+
+
+def test_a_run_that_registers_again_keeps_the_time_of_the_first(folder: Path, parts: dict[str, Any]) -> None:
+    with ifp.track("fraud", data=parts["data"], seed=1) as run:
+        first = run.register({"w": 1}, schema=parts["schema"])
+        again = run.register({"w": 1}, schema=parts["schema"])
+    assert (again.digest, again.created, again.created_at) == (first.digest, False, first.created_at)

@@ -170,6 +170,14 @@ OPERATORS = {">=": ">=", "<=": "<=", ">": ">", "<": "<", "==": "=", "=": "=", "!
 """The comparisons of `where`, as SQL writes them."""
 
 TAGS = "SELECT name FROM tag WHERE version = ?"
+DIGEST = "SELECT digest FROM version WHERE key = ?"
+
+
+def digest_of(tx: sqlite3.Connection, version: int) -> str:
+    """`sha256:…` of a version."""
+    return to_text(tx.execute(DIGEST, (version,)).fetchone()[0])
+
+
 ADD_TAG = "INSERT INTO tag VALUES (?, ?)"
 REMOVE_TAG = "DELETE FROM tag WHERE version = ? AND name = ? RETURNING name"
 GET_LABEL = "SELECT version FROM label WHERE model = ? AND name = ?"
