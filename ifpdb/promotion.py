@@ -74,7 +74,9 @@ def promote(
                 f"{model}@{digest.to_text(identity)[:19]} has been in production before: going back to it is a rollback, "
                 f"which must say why: add --reason '…' (reason=)"
             )
-        stages.move(tx, by, version, "rolled_back", to_stage=to_stage, reason=reason, detail={"approved_by": approvers})
+        approved = stages.approvers_of_entries(tx, model, digest.to_text(identity))
+        on_record = {"approved_by": list(dict.fromkeys([*approved, *approvers]))}
+        stages.move(tx, by, version, "rolled_back", to_stage=to_stage, reason=reason, detail=on_record)
         return None
     verdict = judge(tx, version, also_approved_by=approved_by)
     if not verdict.passed and not force:

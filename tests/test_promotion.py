@@ -315,3 +315,13 @@ def test_a_bad_move_leaves_the_registry_byte_for_byte(
     with pytest.raises((ifp.UsageError, ifp.NotFound, ifp.Ambiguous)):
         fraud.promote(*bad)
     assert registry.path.read_bytes() == before
+
+
+def test_a_rollback_keeps_on_record_who_approved_the_version_before(registry: ifp.Registry, make: Any) -> None:
+    make("a")
+    make("b")
+    team = registry.model("fraud")
+    for ref in ("v1", "v2"):
+        team.promote(ref, "production", force=True, reason="first", approved_by=f"approver of {ref}")
+    team.rollback(reason="regressed")
+    assert [interval.approved_by for interval in team.history()][-1] == ("approver of v1",)

@@ -17,26 +17,39 @@ def draw(nodes: Sequence[tuple[str, Sequence[str]]]) -> list[tuple[str, str]]:
             lanes.append(name)
         place = lanes.index(name)
         lines.append((" ".join("*" if lane == name else "|" for lane in lanes), name))
-        onward = [parent for parent in parents if parent in known]
+        onward = [parent for parent in dict.fromkeys(parents) if parent in known]
         fresh = [parent for parent in onward if parent not in lanes]
-        joining = [lanes.index(parent) for parent in onward if parent in lanes]
-        before = list(lanes)
-        lanes[place : place + 1] = fresh
+        here_already = [parent for parent in onward if parent in lanes]
+        before = len(lanes)
+        lanes[place : place + 1] = fresh or [name]
         if len(fresh) > 1:
             lines.append((_parting(before, place, len(fresh)), ""))
-        for target in joining:
-            lines.append((_joining(before, place, target), ""))
+        for parent in here_already:
+            other = lanes.index(parent)
+            keep, end = sorted((place, other))
+            lines.append((_joining(len(lanes), keep, end, closing=not fresh), ""))
+            if not fresh:
+                lanes[keep] = parent
+                del lanes[end]
+                fresh = [parent]
+        if not onward:
+            del lanes[place]
     return lines
 
 
-def _parting(lanes: Sequence[str], place: int, count: int) -> str:
-    left = ["|"] * place
-    return " ".join([*left, "|" + "\\" * (count - 1), *["\\"] * (len(lanes) - place - 1)])
+def _parting(lanes: int, place: int, count: int) -> str:
+    """One lane becomes `count`; those to its right move over."""
+    return " ".join(["|"] * place + ["|" + "\\" * (count - 1)] + ["\\"] * (lanes - place - 1))
 
 
-def _joining(lanes: Sequence[str], place: int, target: int) -> str:
-    """A line from one lane over to another that goes on."""
-    low, high = sorted((place, target))
-    cells = ["|" if lane not in range(low, high + 1) or lane == target else "_" for lane in range(len(lanes))]
-    cells[place] = "/" if target < place else "\\"
-    return " ".join(cells)
+def _joining(lanes: int, keep: int, end: int, *, closing: bool) -> str:
+    """A line from lane `end` over to lane `keep`; when it closes `end`, the lanes to its right move over."""
+    cells = [" "] * (2 * lanes)
+    for lane in range(lanes):
+        if not closing or lane < end:
+            cells[2 * lane] = "|"
+        elif lane > end:
+            cells[2 * lane - 1] = "/"
+    cells[2 * keep + 1 : 2 * end - 1] = "_" * (2 * (end - keep) - 2)
+    cells[2 * end - 1] = "/"
+    return "".join(cells).rstrip()

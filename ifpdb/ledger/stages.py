@@ -125,6 +125,16 @@ def approvers(tx: sqlite3.Connection, model: str, version: str) -> list[str]:
     return [row[0] for row in tx.execute(APPROVERS, (model, version))]
 
 
+ENTRY_APPROVERS = """
+    SELECT a.value FROM event e, json_each(e.body, '$.detail.approved_by') a
+     WHERE e.model = ? AND e.version = ? AND e.to_stage = 'production' ORDER BY e.at, a.key"""
+
+
+def approvers_of_entries(tx: sqlite3.Connection, model: str, version: str) -> list[str]:
+    """Who was on record as approving when a version entered production before."""
+    return list(dict.fromkeys(row[0] for row in tx.execute(ENTRY_APPROVERS, (model, version))))
+
+
 POLICY = "SELECT body FROM event WHERE kind = 'policy_set' AND model = ? ORDER BY at DESC, id DESC LIMIT 1"
 
 
