@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from .capture.dataset import hash_data
+    from .capture.features import Feature, FeatureSchema
     from .desk import Registry, init, open
     from .doors import get_run, register, registry
     from .errors import (
@@ -44,8 +45,6 @@ if TYPE_CHECKING:
         Code,
         Dataset,
         Event,
-        Feature,
-        FeatureSchema,
         Interval,
         Measurement,
         ModelSummary,
@@ -59,13 +58,13 @@ if TYPE_CHECKING:
 
 _HOME = {
     "capture.dataset": "hash_data",
+    "capture.features": "Feature FeatureSchema",
     "doors": "get_run register registry",
     "errors": "Ambiguous Busy Conflict GateFailed IfpError IntegrityError NeedsReason NotFound Refused StorageError "
     "Untrusted UsageError",
     "model": "Model",
     "policy": "Policy",
-    "records": "Artifact Change Check Code Dataset Event Feature FeatureSchema Interval Measurement ModelSummary Node "
-    "Parent Run Verdict Version",
+    "records": "Artifact Change Check Code Dataset Event Interval Measurement ModelSummary Node Parent Run Verdict Version",
     "desk": "Registry init open",
     "tracking": "TrackedRun track",
 }

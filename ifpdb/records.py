@@ -15,6 +15,8 @@ from .digest import integer_to_json, number_to_json
 if TYPE_CHECKING:
     from os import PathLike
 
+    from .capture.features import FeatureSchema
+
 
 class ArtifactSource(Protocol):
     """Who can fetch a run's bytes: the registry that the record came from."""
@@ -53,8 +55,34 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table: its type and digest (`ifp-table/1` in docs/format.md), and what its values look like.
+
+    `min` and `max` are of the values that are there; times are text. `values` are the distinct ones where they are few.
+    `counts` is the profile for drift work: how many values lie in each bin of `edges` (a bin holds its upper edge; there
+    is one more bin than edges), or, of a column with `values`, how often each occurs.
+    """
+
+    position: int
+    name: str
+    type: str
+    digest: str
+    nulls: int
+    categorical: bool = False
+    min: float | str | None = None
+    max: float | str | None = None
+    values: tuple[str | int | float | bool, ...] | None = None
+    edges: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
-    """Data by role. Either `digest` is known, or `uri` is a stable pointer (`uri#revision`) and digest is None."""
+    """Data by role. Either `digest` is known, or `uri` is a stable pointer (`uri#revision`) and digest is None.
+
+    `kind` is 'table', 'file', 'tree' or 'pointer'. What was described here has more to tell than what is read back: the
+    `columns` of a table, the digests of its first rows as (rows, digest) `prefixes`, and the digest of the `file`'s bytes.
+    """
 
     role: str
     name: str | None
@@ -63,6 +91,9 @@ class Dataset:
     rows: int | None = None
     size: int | None = None
     kind: str = "file"
+    file: str | None = None
+    columns: tuple[Column, ...] = field(default=(), compare=False, repr=False)
+    prefixes: tuple[tuple[int, str], ...] = field(default=(), compare=False, repr=False)
 
     @property
     def identity(self) -> str:
@@ -79,45 +110,6 @@ class Dataset:
             "size": self.size,
             "kind": self.kind,
         }
-
-
-@dataclass(frozen=True, slots=True)
-class Feature:
-    """One input feature. `min` and `max` are numbers, or times as text; `categories` is the tuple of values seen."""
-
-    position: int
-    name: str
-    type: str
-    nullable: bool = True
-    min: float | str | None = None
-    max: float | str | None = None
-    categories: tuple[str | int | float | bool, ...] | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "position": self.position,
-            "name": self.name,
-            "type": self.type,
-            "nullable": self.nullable,
-            "min": self.min,
-            "max": self.max,
-            "categories": None if self.categories is None else list(self.categories),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class FeatureSchema:
-    """What a model expects as input, feature by feature in order. `digest` is `sha256:…` of its canonical JSON."""
-
-    features: tuple[Feature, ...]
-    digest: str
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(feature.name for feature in self.features)
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"digest": self.digest, "features": [feature.as_dict() for feature in self.features]}
 
 
 @dataclass(frozen=True, slots=True)

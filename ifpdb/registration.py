@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from . import digest, names, promotion
+from .capture.features import FeatureSchema
 from .errors import Conflict, Refused, UsageError
 from .ledger import events, facts, runs, stages, versions
 from .ledger.metrics import measurements_of
-from .records import Artifact, Dataset, FeatureSchema
+from .records import Artifact, Dataset
 
 OPEN_STAGES = ("staging", "shadow")
 """Where a version may start: production is only reached through the gate."""

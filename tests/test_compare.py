@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ifpdb.capture.features import make_schema
+from ifpdb.capture.features import Feature, make_schema
 from ifpdb.compare import compare
 from ifpdb.digest import canonical
-from ifpdb.records import Artifact, Change, Code, Dataset, Feature, Measurement, Version
+from ifpdb.records import Artifact, Change, Code, Dataset, Measurement, Version
 
 A, B, C = ("sha256:" + letter * 64 for letter in "abc")
 AMOUNT = Feature(0, "amount", "number", False, 0, 100)

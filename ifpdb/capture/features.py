@@ -1,21 +1,66 @@
-"""Feature schemas: read from a JSON file or from records, checked, and given their digest."""
+"""Feature schemas: what a model expects as input. Read from a JSON file or from records, checked, given a digest."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..digest import JSON, MAX_SAFE_INTEGER, canonical, sha256
 from ..errors import UsageError
-from ..records import Feature, FeatureSchema
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
 TYPES = ("number", "integer", "boolean", "string", "category", "timestamp", "date", "tensor")
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One input feature. `min` and `max` are numbers, or times as text; `categories` is the tuple of values seen.
+
+    A tensor has the `dtype` of its elements and the `shape` of one row, such as 'float32' and (28, 28).
+    """
+
+    position: int
+    name: str
+    type: str
+    nullable: bool = True
+    min: float | str | None = None
+    max: float | str | None = None
+    categories: tuple[str | int | float | bool, ...] | None = None
+    dtype: str | None = None
+    shape: tuple[int | None, ...] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        tensor = {} if self.shape is None else {"dtype": self.dtype, "shape": list(self.shape)}
+        return tensor | {
+            "position": self.position,
+            "name": self.name,
+            "type": self.type,
+            "nullable": self.nullable,
+            "min": self.min,
+            "max": self.max,
+            "categories": None if self.categories is None else list(self.categories),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSchema:
+    """What a model expects as input, feature by feature in order. `digest` is `sha256:…` of its canonical JSON."""
+
+    features: tuple[Feature, ...]
+    digest: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(feature.name for feature in self.features)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"digest": self.digest, "features": [feature.as_dict() for feature in self.features]}
 
 
 def make_schema(features: Iterable[Feature]) -> FeatureSchema:

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
+from ..capture.features import FeatureSchema
 from ..compare import compare
 from ..digest import say_parts
 from ..model import Model
-from ..records import Dataset, FeatureSchema, Node, Run, Version
+from ..records import Dataset, Node, Run, Version
 from .graph import draw
 from .options import Session, command
 from .output import Column, emit_csv, emit_json, emit_records, emit_table, emit_text, minute, number, person, short, size, stage

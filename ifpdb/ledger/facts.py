@@ -9,9 +9,9 @@ import json
 import sqlite3
 from collections.abc import Mapping
 
-from ..capture.features import schema_body
+from ..capture.features import FeatureSchema, schema_body
 from ..digest import JSON, canonical, code_body, sha256, to_bytes
-from ..records import Blob, Code, Dataset, FeatureSchema
+from ..records import Blob, Code, Dataset
 
 MODEL = "SELECT key FROM model WHERE name = ?"
 NEW_MODEL = "INSERT INTO model (name) VALUES (?) RETURNING key"

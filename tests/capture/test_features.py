@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ifpdb.capture.features import TYPES, make_schema, read_schema, schema_body, schema_from_body
+from ifpdb.capture.features import TYPES, Feature, make_schema, read_schema, schema_body, schema_from_body
 from ifpdb.errors import UsageError
-from ifpdb.records import Feature
 
 AMOUNT = {"position": 0, "name": "amount", "type": "number", "nullable": False, "min": 0, "max": 25000, "categories": None}
 COUNTRY = {"position": 1, "name": "country", "type": "category", "nullable": True, "categories": ["DE", "FR"]}
