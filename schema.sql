@@ -35,14 +35,41 @@ CREATE TABLE blob (
 -- Training or evaluation data, known by the digest of its content or by a stable pointer to it; never the data itself.
 CREATE TABLE dataset (
   key     INTEGER PRIMARY KEY,
-  digest  BLOB UNIQUE CHECK (length(digest) = 32),   -- content: a file's bytes, or a folder's listing
+  digest  BLOB UNIQUE CHECK (length(digest) = 32),   -- content: a table's values, a file's bytes, or a folder's listing
   pointer TEXT UNIQUE CHECK (pointer GLOB '?*#?*'),  -- uri#revision, where the bytes can't be had
-  kind    TEXT NOT NULL CHECK (kind IN ('file', 'tree', 'pointer')),
+  kind    TEXT NOT NULL CHECK (kind IN ('table', 'file', 'tree', 'pointer')),
   size    INTEGER CHECK (size >= 0),                 -- in bytes, where known
   rows    INTEGER CHECK (rows >= 0),                 -- where known
   CHECK ((digest IS NULL) <> (pointer IS NULL)),
   CHECK ((pointer IS NOT NULL) = (kind = 'pointer'))
 ) STRICT;
+
+-- A column of a table. Equal digests are equal values, so that "which column changed" is a query.
+CREATE TABLE dataset_column (
+  dataset     INTEGER NOT NULL REFERENCES dataset(key),
+  position    INTEGER NOT NULL CHECK (position >= 0),        -- 0 is the first column
+  name        TEXT NOT NULL,
+  type        TEXT NOT NULL,                                 -- 'f64', 'i32', 'utf8', 'ts[utc]', …: docs/format.md
+  digest      BLOB NOT NULL CHECK (length(digest) = 32),     -- of its type and values, not of its name
+  nulls       INTEGER NOT NULL CHECK (nulls >= 0),
+  categorical INTEGER NOT NULL CHECK (categorical IN (0, 1)),
+  min         ANY,                                           -- the least value: a number, or a time as text
+  max         ANY,                                           -- the greatest
+  "values"    TEXT CHECK (json_type("values") = 'array'),    -- the distinct values, where they are few
+  edges       TEXT CHECK (json_type(edges) = 'array'),       -- of the profile's bins; a bin holds its upper edge
+  counts      TEXT CHECK (json_type(counts) = 'array'),      -- how many values lie in each bin, or are each of "values"
+  PRIMARY KEY (dataset, position)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX dataset_column_digest ON dataset_column(digest);
+
+-- The digest of a table's first rows, at every 65,536th: two tables with an equal one begin with the same rows.
+CREATE TABLE dataset_prefix (
+  dataset INTEGER NOT NULL REFERENCES dataset(key),
+  rows    INTEGER NOT NULL CHECK (rows > 0),
+  digest  BLOB NOT NULL CHECK (length(digest) = 32),
+  PRIMARY KEY (dataset, rows)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX dataset_prefix_digest ON dataset_prefix(digest);
 
 -- A feature schema: what the model expects as input. Its rows are in `feature`.
 CREATE TABLE feature_schema (
@@ -62,6 +89,8 @@ CREATE TABLE feature (
   min        ANY,                                           -- the least value in training: a number, or a time as text
   max        ANY,                                           -- the greatest
   categories TEXT CHECK (json_type(categories) = 'array'),  -- the values seen in training, as a JSON array
+  dtype      TEXT,                                          -- of a tensor's elements, as in 'float32'
+  shape      TEXT CHECK (json_type(shape) = 'array'),       -- of one row of a tensor, as in [28, 28]
   PRIMARY KEY (schema, position),
   UNIQUE (schema, name)
 ) STRICT, WITHOUT ROWID;
@@ -111,6 +140,7 @@ CREATE TABLE run (
   started_at    TEXT NOT NULL,
   ended_at      TEXT,
   error         TEXT,                                        -- 'ValueError: …' of a failed run
+  fit           TEXT CHECK (json_type(fit) = 'object'),      -- what was seen training: {"estimator", "method", "seconds"}
   seed          INTEGER,
   command       TEXT CHECK (json_type(command) = 'array'),   -- argv, secrets removed, paths relative to the project
   environment   INTEGER REFERENCES environment(key),
@@ -158,6 +188,7 @@ CREATE TABLE run_dataset (
   dataset INTEGER NOT NULL REFERENCES dataset(key),
   name    TEXT,                                              -- what this run called it
   uri     TEXT,                                              -- where this run found it; never an absolute path
+  file    BLOB CHECK (length(file) = 32),                    -- SHA-256 of the bytes of the file that held the table
   PRIMARY KEY (run, role, dataset)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX run_dataset_dataset ON run_dataset(dataset);
@@ -347,7 +378,7 @@ SELECT m.name AS model, 'v' || v.ordinal AS ordinal, 'sha256:' || lower(hex(v.di
 -- Every run, registered or not.
 CREATE VIEW runs AS
 SELECT m.name AS model, r.id AS run, r.status, r.started_at, r.ended_at, r.actor, r.seed, r.code_commit, r.code_dirty,
-       r.error, 'sha256:' || lower(hex(v.digest)) AS version, r.registered_at
+       r.error, r.fit, 'sha256:' || nullif(lower(hex(v.digest)), '') AS version, r.registered_at
   FROM run r JOIN model m ON m.key = r.model LEFT JOIN version v ON v.key = r.version;
 
 -- Which version held which stage, from when to when (until is NULL: still), who moved it there and why.
@@ -387,27 +418,44 @@ SELECT i.model, v.ordinal, i.run, i.version, i.since, i.until, i.actor AS promot
 
 -- The data of each run: by digest, or by a stable pointer.
 CREATE VIEW datasets AS
-SELECT r.id AS run, rd.role, rd.name, coalesce('sha256:' || lower(hex(d.digest)), d.pointer) AS dataset, rd.uri,
-       d.kind, d.size, d.rows
+SELECT r.id AS run, rd.role, rd.name, coalesce('sha256:' || nullif(lower(hex(d.digest)), ''), d.pointer) AS dataset, rd.uri,
+       d.kind, d.size, d.rows, 'sha256:' || nullif(lower(hex(rd.file)), '') AS file
   FROM run_dataset rd JOIN run r ON r.key = rd.run JOIN dataset d ON d.key = rd.dataset;
+
+-- The columns of each table. Two with the same digest hold the same values in the same order.
+CREATE VIEW dataset_columns AS
+SELECT 'sha256:' || lower(hex(d.digest)) AS dataset, c.position, c.name, c.type, 'sha256:' || lower(hex(c.digest)) AS digest,
+       c.nulls, c.categorical, c.min, c.max, c."values", c.edges, c.counts
+  FROM dataset_column c JOIN dataset d ON d.key = c.dataset;
+
+-- Tables that begin with the same rows: the first `same_rows` of `dataset` are those of `other`, which has `other_rows`.
+-- Rows are compared in blocks of 65,536.
+CREATE VIEW dataset_growth AS
+SELECT 'sha256:' || lower(hex(d.digest)) AS dataset, d.rows, 'sha256:' || lower(hex(o.digest)) AS other,
+       o.rows AS other_rows, max(p.rows) AS same_rows
+  FROM dataset_prefix p JOIN dataset_prefix q ON q.digest = p.digest AND q.dataset <> p.dataset
+  JOIN dataset d ON d.key = p.dataset JOIN dataset o ON o.key = q.dataset
+ WHERE o.rows <= d.rows
+ GROUP BY d.key, o.key;
 
 -- Metrics: the last value, the extremes and how many points there are. `value` is NULL for "not a number".
 CREATE VIEW metrics AS
 SELECT r.id AS run, x.name AS metric, x.last AS value, x.min, x.max, x.count,
-       coalesce('sha256:' || lower(hex(d.digest)), d.pointer) AS dataset, x.at
+       coalesce('sha256:' || nullif(lower(hex(d.digest)), ''), d.pointer) AS dataset, x.at
   FROM metric x JOIN run r ON r.key = x.run LEFT JOIN dataset d ON d.key = x.dataset;
 
 -- The input features of each version, in order.
 CREATE VIEW features AS
 SELECT m.name AS model, 'sha256:' || lower(hex(v.digest)) AS version, 'v' || v.ordinal AS ordinal,
-       f.position, f.name, f.type, f.nullable, f.min, f.max, f.categories
+       f.position, f.name, f.type, f.nullable, f.min, f.max, f.categories, f.dtype, f.shape
   FROM version v JOIN model m ON m.key = v.model JOIN feature f ON f.schema = v.schema
  ORDER BY m.name, v.key, f.position;
 
 -- Lineage edges between runs; `version` columns are NULL for runs that registered nothing.
 CREATE VIEW lineage AS
 SELECT c.id AS child, p.id AS parent, e.kind, e.position,
-       'sha256:' || lower(hex(cv.digest)) AS child_version, 'sha256:' || lower(hex(pv.digest)) AS parent_version
+       'sha256:' || nullif(lower(hex(cv.digest)), '') AS child_version,
+       'sha256:' || nullif(lower(hex(pv.digest)), '') AS parent_version
   FROM edge e JOIN run c ON c.key = e.child JOIN run p ON p.key = e.parent
   LEFT JOIN version cv ON cv.key = c.version LEFT JOIN version pv ON pv.key = p.version;
 

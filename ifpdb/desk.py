@@ -18,6 +18,7 @@ from . import digest, names, promotion, registration, settings, times
 from .capture import dataset as datasets
 from .capture.features import read_schema
 from .errors import NotFound, UsageError
+from .ledger import datasets as dataset_rows
 from .ledger import events, facts, lineage, metrics, resolve, runs, stages, versions
 from .records import (
     Artifact,
@@ -368,7 +369,7 @@ class Registry:
             )
             if described is not None:
                 runs.add_datasets(tx, run, [described])
-            elif identity and facts.find_dataset(tx, identity) is None:
+            elif identity and dataset_rows.find(tx, identity) is None:
                 raise NotFound(f"no dataset {identity} is on record: name its file or folder once (--dataset PATH)")
             moment = times.to_microseconds(by.now)
             _seal(tx, run, [live.Point(key, identity, value, None, moment) for key, value in known.items()])

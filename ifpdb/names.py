@@ -7,6 +7,7 @@ that was probably meant, since the registry numbers, dates and labels versions i
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from .errors import UsageError
 
@@ -41,12 +42,12 @@ def check_model(name: str, *, allow: bool = False) -> str:
             )
     if isinstance(name, str) and name.startswith("run-"):
         raise UsageError(f"'{name}' is no model name: run-… names a run; try '{_model_like(name)}'")
-    return _check(name, _NAME, "model name", "a-z, 0-9, '.', '_' and '-'", lower=True)
+    return _check(name, _NAME, "model name", "a-z, 0-9, '.', '_' and '-'", like=_model_like)
 
 
 def check_tag(name: str) -> str:
     """`name` itself, or UsageError."""
-    return _check(name, _NAME, "tag", "a-z, 0-9, '.', '_' and '-'", lower=True)
+    return _check(name, _NAME, "tag", "a-z, 0-9, '.', '_' and '-'", like=str.lower)
 
 
 def check_label(name: str) -> str:
@@ -58,7 +59,7 @@ def check_label(name: str) -> str:
 
 def check_role(name: str) -> str:
     """`name` itself, or UsageError: what a dataset was used for, such as 'train' or 'holdout'."""
-    return _check(name, _ROLE, "dataset role", "a-z, 0-9, '_' and '-'", lower=True)
+    return _check(name, _ROLE, "dataset role", "a-z, 0-9, '_' and '-'", like=str.lower)
 
 
 def check_key(name: object, what: str) -> str:
@@ -82,10 +83,9 @@ def check_kind(name: str) -> str:
     return name
 
 
-def _check(name: str, pattern: re.Pattern[str], what: str, alphabet: str, *, lower: bool = False) -> str:
+def _check(name: str, pattern: re.Pattern[str], what: str, alphabet: str, *, like: Callable[[str], str] = str) -> str:
     if not isinstance(name, str) or not pattern.fullmatch(name):
-        hint = re.sub(r"[^A-Za-z0-9._-]+", "-", str(name)).strip("-._")[:128]
-        hint = hint.lower() if lower else hint
+        hint = like(re.sub(r"[^A-Za-z0-9._-]+", "-", str(name)).strip("-._")[:128])
         suggestion = f"; try '{hint}'" if hint and hint != name and pattern.fullmatch(hint) else ""
         raise UsageError(f"{what} {name!r} must begin with a letter or digit and hold only {alphabet}, at most 128{suggestion}")
     return name

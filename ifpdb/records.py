@@ -109,6 +109,7 @@ class Dataset:
             "rows": self.rows,
             "size": self.size,
             "kind": self.kind,
+            "file": self.file,
         }
 
 
@@ -175,7 +176,10 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One execution, observed. Times are registry times (UTC text); `version` is the digest it registered, or None."""
+    """One execution, observed. Times are registry times (UTC text); `version` is the digest it registered, or None.
+
+    `fit` is what was seen training, {"estimator", "method", "seconds"}, or None.
+    """
 
     id: str
     model: str
@@ -190,6 +194,7 @@ class Run:
     artifacts: Mapping[str, Artifact]
     parents: tuple[Parent, ...]
     command: tuple[str, ...] | None
+    fit: Mapping[str, Any] | None
     started_at: str
     ended_at: str | None
     actor: str
@@ -228,6 +233,7 @@ class Run:
             "artifacts": {name: artifact.as_dict() for name, artifact in self.artifacts.items()},
             "parents": [parent.as_dict() for parent in self.parents],
             "command": None if self.command is None else list(self.command),
+            "fit": None if self.fit is None else dict(self.fit),
             "started_at": self.started_at,
             "ended_at": self.ended_at,
             "actor": self.actor,

@@ -17,6 +17,7 @@ from .capture import environment
 from .capture.features import read_schema
 from .desk import Lineage, Registry, init, parse_lineage
 from .errors import UsageError
+from .ledger import datasets as dataset_rows
 from .ledger import events, facts, lineage, resolve, runs, versions
 from .promotion import dataset_named
 from .records import Artifact, Code, Dataset, Parent, Run, Version
@@ -217,7 +218,7 @@ class TrackedRun:
         else:
             with self._open().reading() as tx:
                 identity = dataset_named(tx, dataset)
-                if facts.find_dataset(tx, identity) is None:
+                if dataset_rows.find(tx, identity) is None:
                     raise UsageError(f"no dataset {identity} is on record: log it first with run.log_dataset")
         self._identities[dataset] = identity
         return identity

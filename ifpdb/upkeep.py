@@ -18,15 +18,19 @@ STAGES_OFF = """
 FACTS = (
     "SELECT lower(hex(id)) FROM event ORDER BY id",
     "SELECT m.name, lower(hex(v.digest)), v.manifest FROM version v JOIN model m ON m.key = v.model ORDER BY 1, 2",
-    "SELECT r.id, m.name, r.status, r.actor, r.started_at, r.ended_at, r.error, r.seed, r.command, lower(hex(e.digest)),"
+    "SELECT r.id, m.name, r.status, r.actor, r.started_at, r.ended_at, r.error, r.seed, r.command, r.fit, lower(hex(e.digest)),"
     " lower(hex(c.digest)), r.code_commit, r.code_dirty, lower(hex(r.code_diff)), lower(hex(v.digest)), r.registered_at"
     " FROM run r JOIN model m ON m.key = r.model LEFT JOIN version v ON v.key = r.version"
     " LEFT JOIN environment e ON e.key = r.environment LEFT JOIN code c ON c.key = r.code ORDER BY r.id",
     "SELECT r.id, p.key, p.value FROM param p JOIN run r ON r.key = p.run ORDER BY 1, 2",
-    "SELECT r.id, x.name, coalesce(lower(hex(d.digest)), d.pointer), x.last, x.min, x.max, x.count,"
+    "SELECT r.id, x.name, coalesce(nullif(lower(hex(d.digest)), ''), d.pointer), x.last, x.min, x.max, x.count,"
     " lower(hex(x.series)) FROM metric x JOIN run r ON r.key = x.run LEFT JOIN dataset d ON d.key = x.dataset ORDER BY 1, 2, 3",
-    "SELECT r.id, u.role, coalesce(lower(hex(d.digest)), d.pointer), u.name, u.uri FROM run_dataset u"
-    " JOIN run r ON r.key = u.run JOIN dataset d ON d.key = u.dataset ORDER BY 1, 2, 3",
+    "SELECT r.id, u.role, coalesce(nullif(lower(hex(d.digest)), ''), d.pointer), u.name, u.uri, lower(hex(u.file))"
+    " FROM run_dataset u JOIN run r ON r.key = u.run JOIN dataset d ON d.key = u.dataset ORDER BY 1, 2, 3",
+    "SELECT lower(hex(d.digest)), c.position, c.name, c.type, lower(hex(c.digest)), c.nulls, c.categorical, c.min, c.max,"
+    ' c."values", c.edges, c.counts FROM dataset_column c JOIN dataset d ON d.key = c.dataset ORDER BY 1, 2',
+    "SELECT lower(hex(d.digest)), p.rows, lower(hex(p.digest)) FROM dataset_prefix p JOIN dataset d ON d.key = p.dataset"
+    " ORDER BY 1, 2",
     "SELECT r.id, a.name, lower(hex(b.digest)), a.kind, a.format FROM artifact a JOIN run r ON r.key = a.run"
     " JOIN blob b ON b.key = a.blob ORDER BY 1, 2",
     "SELECT c.id, e.position, p.id, e.kind FROM edge e JOIN run c ON c.key = e.child JOIN run p ON p.key = e.parent"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ifpdb import names
@@ -57,6 +57,7 @@ def test_a_malformed_model_name_is_refused_even_to_who_insists(name: str) -> Non
 
 
 @given(st.text(max_size=30) | st.from_regex(r"[a-zA-Z0-9!]{0,9}([-._](v2|final|copy)|FIXED|\.pkl){1,3}", fullmatch=True))
+@example("0:FIXED")
 def test_what_is_suggested_for_a_model_would_be_taken(name: str) -> None:
     try:
         assert names.check_model(name) == name

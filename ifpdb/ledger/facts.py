@@ -1,4 +1,4 @@
-"""Facts that are keyed by their content and shared between runs: blobs, datasets, schemas, environments, code.
+"""Facts that are keyed by their content and shared between runs: models, blobs, schemas, environments, code.
 
 Each `keep_…` returns the local key of the row, which it inserts when it is not there yet.
 """
@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..capture.features import FeatureSchema, schema_body
 from ..digest import JSON, canonical, code_body, sha256, to_bytes
-from ..records import Blob, Code, Dataset
+from ..records import Blob, Code
 
 MODEL = "SELECT key FROM model WHERE name = ?"
 NEW_MODEL = "INSERT INTO model (name) VALUES (?) RETURNING key"
@@ -40,30 +40,9 @@ def blob_key(tx: sqlite3.Connection, digest: str) -> int:
     return int(tx.execute(BLOB, (to_bytes(digest),)).fetchone()[0])
 
 
-DATASET = "SELECT key FROM dataset WHERE digest = ?"
-POINTER = "SELECT key FROM dataset WHERE pointer = ?"
-NEW_DATASET = "INSERT INTO dataset (digest, pointer, kind, size, rows) VALUES (?, ?, ?, ?, ?) RETURNING key"
-
-
-def keep_dataset(tx: sqlite3.Connection, dataset: Dataset) -> int:
-    if dataset.digest is None:
-        return _keep(tx, POINTER, (dataset.uri,), NEW_DATASET, (None, dataset.uri, "pointer", dataset.size, dataset.rows))
-    identity = to_bytes(dataset.digest)
-    return _keep(tx, DATASET, (identity,), NEW_DATASET, (identity, None, dataset.kind, dataset.size, dataset.rows))
-
-
-def find_dataset(tx: sqlite3.Connection, identity: str) -> int | None:
-    """The dataset with this digest or pointer."""
-    if identity.startswith("sha256:"):
-        row = tx.execute(DATASET, (to_bytes(identity),)).fetchone()
-    else:
-        row = tx.execute(POINTER, (identity,)).fetchone()
-    return row[0] if row else None
-
-
 SCHEMA = "SELECT key FROM feature_schema WHERE digest = ?"
 NEW_SCHEMA = "INSERT INTO feature_schema (digest, body) VALUES (?, ?) RETURNING key"
-NEW_FEATURE = "INSERT INTO feature VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+NEW_FEATURE = "INSERT INTO feature VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def keep_schema(tx: sqlite3.Connection, schema: FeatureSchema) -> int:
@@ -73,7 +52,7 @@ def keep_schema(tx: sqlite3.Connection, schema: FeatureSchema) -> int:
         return int(row[0])
     key = int(tx.execute(NEW_SCHEMA, (identity, schema_body(schema.features).decode())).fetchone()[0])
     rows = [
-        (key, f.position, f.name, f.type, f.nullable, f.min, f.max, None if f.categories is None else json.dumps(f.categories))
+        (key, f.position, f.name, f.type, f.nullable, f.min, f.max, _json(f.categories), f.dtype, _json(f.shape))
         for f in schema.features
     ]
     tx.executemany(NEW_FEATURE, rows)
@@ -101,6 +80,10 @@ def keep_code(tx: sqlite3.Connection, code: Code) -> int | None:
         return None
     identity = to_bytes(code.digest)
     return _keep(tx, CODE, (identity,), NEW_CODE, (identity, code_body(code.files).decode()))
+
+
+def _json(values: Sequence[JSON] | None) -> str | None:
+    return None if values is None else json.dumps(values)
 
 
 def _keep(tx: sqlite3.Connection, find: str, identity: tuple[object, ...], insert: str, values: tuple[object, ...]) -> int:

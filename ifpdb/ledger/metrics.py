@@ -12,7 +12,7 @@ from ..errors import NotFound
 from ..records import Measurement
 from ..store import series
 from ..store.live import Point
-from . import facts
+from . import datasets
 
 OF_RUN = "SELECT name, coalesce(dataset, 0), rowid FROM metric WHERE run = ?"
 OLD_SERIES = "SELECT series FROM metric WHERE rowid = ?"
@@ -64,7 +64,7 @@ def _summary(
 def _dataset_key(tx: sqlite3.Connection, identity: str) -> int | None:
     if not identity:
         return None
-    key = facts.find_dataset(tx, identity)
+    key = datasets.find(tx, identity)
     if key is None:
         raise NotFound(f"no dataset {identity} is on record: log it first (run.log_dataset, ifp metric --dataset PATH)")
     return key

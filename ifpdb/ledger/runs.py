@@ -13,6 +13,7 @@ from typing import Any
 
 from ..digest import JSON, to_bytes, to_text
 from ..records import Artifact, ArtifactSource, Code, Dataset, Parent, Run
+from . import datasets as dataset_rows
 from . import facts
 from .metrics import measurements_of
 
@@ -67,14 +68,15 @@ def set_params(tx: sqlite3.Connection, run: int, params: Mapping[str, JSON]) -> 
     tx.executemany(SET_PARAM, rows)
 
 
-ADD_DATASET = "INSERT INTO run_dataset VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+ADD_DATASET = "INSERT INTO run_dataset VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
 
 
 def add_datasets(tx: sqlite3.Connection, run: int, datasets: Iterable[Dataset]) -> None:
     """Keep which data a run used, by role."""
     for dataset in datasets:
-        key = facts.keep_dataset(tx, dataset)
-        tx.execute(ADD_DATASET, (run, dataset.role, key, dataset.name, dataset.uri))
+        key = dataset_rows.keep(tx, dataset)
+        file = to_bytes(dataset.file) if dataset.file else None
+        tx.execute(ADD_DATASET, (run, dataset.role, key, dataset.name, dataset.uri, file))
 
 
 ADD_ARTIFACT = """
@@ -87,6 +89,14 @@ def add_artifact(tx: sqlite3.Connection, run: int, artifact: Artifact) -> int:
     keys = [facts.keep_blob(tx, blob) for blob in artifact.blobs] or [facts.blob_key(tx, artifact.digest)]
     tx.execute(ADD_ARTIFACT, (run, artifact.name, keys[0], artifact.kind, artifact.format, artifact.size))
     return keys[0]
+
+
+SET_FIT = "UPDATE run SET fit = ? WHERE key = ?"
+
+
+def set_fit(tx: sqlite3.Connection, run: int, fit: Mapping[str, JSON]) -> None:
+    """Keep what was seen training: the estimator's class, the method and its seconds."""
+    tx.execute(SET_FIT, (json.dumps(fit, ensure_ascii=False), run))
 
 
 END = "UPDATE run SET status = ?, ended_at = ?, error = ? WHERE key = ?"
@@ -133,7 +143,7 @@ def select(tx: sqlite3.Connection, *, model: str | None = None, status: str | No
 
 RUNS = """
     SELECT r.key, r.id, m.name, r.status, v.digest, r.seed, r.command, r.started_at, r.ended_at, r.actor, r.error,
-           r.code_commit, r.code_dirty, r.code_diff, c.digest, c.body, e.body
+           r.code_commit, r.code_dirty, r.code_diff, c.digest, c.body, e.body, r.fit
       FROM json_each(?) wanted JOIN run r ON r.key = wanted.value JOIN model m ON m.key = r.model
       LEFT JOIN version v ON v.key = r.version LEFT JOIN code c ON c.key = r.code
       LEFT JOIN environment e ON e.key = r.environment
@@ -160,6 +170,7 @@ def read(tx: sqlite3.Connection, keys: Sequence[int], source: ArtifactSource | N
             artifacts=artifacts[row[0]],
             parents=tuple(parents[row[0]]),
             command=tuple(json.loads(row[6])) if row[6] else None,
+            fit=json.loads(row[17]) if row[17] else None,
             started_at=row[7],
             ended_at=row[8],
             actor=row[9],
@@ -197,7 +208,7 @@ def params_of(tx: sqlite3.Connection, wanted: str) -> defaultdict[int, dict[str,
 
 
 DATASETS = """
-    SELECT rd.run, rd.role, rd.name, d.digest, coalesce(d.pointer, rd.uri), d.rows, d.size, d.kind
+    SELECT rd.run, rd.role, rd.name, d.digest, coalesce(d.pointer, rd.uri), d.rows, d.size, d.kind, rd.file
       FROM json_each(?) w JOIN run_dataset rd ON rd.run = w.value JOIN dataset d ON d.key = rd.dataset
      ORDER BY rd.run, rd.role <> 'train', rd.role, rd.name"""
 
@@ -205,8 +216,9 @@ DATASETS = """
 def datasets_of(tx: sqlite3.Connection, wanted: str) -> defaultdict[int, list[Dataset]]:
     """Datasets by run key, training data first."""
     found: defaultdict[int, list[Dataset]] = defaultdict(list)
-    for run, role, name, identity, uri, rows, size, kind in tx.execute(DATASETS, (wanted,)):
-        found[run].append(Dataset(role, name, to_text(identity) if identity else None, uri, rows, size, kind))
+    for run, role, name, identity, uri, rows, size, kind, file in tx.execute(DATASETS, (wanted,)):
+        digest, held = (to_text(one) if one else None for one in (identity, file))
+        found[run].append(Dataset(role, name, digest, uri, rows, size, kind, held))
     return found
 
 

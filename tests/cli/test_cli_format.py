@@ -38,7 +38,7 @@ COMMANDS = {
 
 
 def test_every_record_that_is_printed_is_on_the_page() -> None:
-    homes = (*vars(records).values(), ifp.Policy, upkeep.Verification)
+    homes = (*vars(records).values(), ifp.Feature, ifp.FeatureSchema, ifp.Policy, upkeep.Verification)
     known = {found.__name__ for found in homes if isinstance(found, type) and is_dataclass(found) and hasattr(found, "as_dict")}
     assert set(RECORDS) == known
 

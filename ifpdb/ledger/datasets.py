@@ -1,0 +1,76 @@
+"""Datasets: rows keyed by the digest of the data or by a pointer to it, with a table's columns and first rows."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from ..digest import JSON, to_bytes, to_text
+from ..records import Column, Dataset
+
+BY_DIGEST = "SELECT key FROM dataset WHERE digest = ?"
+BY_POINTER = "SELECT key FROM dataset WHERE pointer = ?"
+INSERT = "INSERT INTO dataset (digest, pointer, kind, size, rows) VALUES (?, ?, ?, ?, ?) RETURNING key"
+
+
+def keep(tx: sqlite3.Connection, dataset: Dataset) -> int:
+    """The key of a dataset, which is inserted when it is not there yet; its columns too, once they are known."""
+    key = find(tx, dataset.identity)
+    if key is None:
+        identity = None if dataset.digest is None else to_bytes(dataset.digest)
+        row = (identity, None if identity else dataset.uri, dataset.kind, dataset.size, dataset.rows)
+        key = int(tx.execute(INSERT, row).fetchone()[0])
+    if dataset.columns:
+        _keep_columns(tx, key, dataset)
+    return key
+
+
+def find(tx: sqlite3.Connection, identity: str) -> int | None:
+    """The key of the dataset with this digest or pointer."""
+    digest = identity.startswith("sha256:")
+    row = tx.execute(BY_DIGEST if digest else BY_POINTER, (to_bytes(identity) if digest else identity,)).fetchone()
+    return row[0] if row else None
+
+
+HAS_COLUMNS = "SELECT 1 FROM dataset_column WHERE dataset = ?"
+NEW_COLUMN = "INSERT INTO dataset_column VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+NEW_PREFIX = "INSERT INTO dataset_prefix VALUES (?, ?, ?)"
+
+
+def _keep_columns(tx: sqlite3.Connection, key: int, dataset: Dataset) -> None:
+    if tx.execute(HAS_COLUMNS, (key,)).fetchone():
+        return
+    rows = [
+        (
+            *(key, c.position, c.name, c.type, to_bytes(c.digest), c.nulls, c.categorical, c.min, c.max),
+            *(_json(c.values), _json(c.edges or None), _json(c.counts or None)),
+        )
+        for c in dataset.columns
+    ]
+    tx.executemany(NEW_COLUMN, rows)
+    tx.executemany(NEW_PREFIX, [(key, count, to_bytes(digest)) for count, digest in dataset.prefixes])
+
+
+def _json(values: Sequence[JSON] | None) -> str | None:
+    return None if values is None else json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+COLUMNS = """
+    SELECT c.position, c.name, c.type, c.digest, c.nulls, c.categorical, c.min, c.max, c."values", c.edges, c.counts
+      FROM dataset_column c JOIN dataset d ON d.key = c.dataset WHERE d.digest = ? ORDER BY c.position"""
+
+
+def columns(tx: sqlite3.Connection, digest: str) -> tuple[Column, ...]:
+    """The columns of the table with this digest; none where they are not known."""
+    found = []
+    for position, name, type, identity, nulls, categorical, low, high, values, edges, counts in tx.execute(
+        COLUMNS, (to_bytes(digest),)
+    ):
+        lists = (None if values is None else tuple(json.loads(values)), _numbers(edges), _numbers(counts))
+        found.append(Column(position, name, type, to_text(identity), nulls, bool(categorical), low, high, *lists))
+    return tuple(found)
+
+
+def _numbers(text: str | None) -> tuple[int, ...]:
+    return tuple(json.loads(text)) if text else ()
