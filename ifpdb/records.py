@@ -271,6 +271,7 @@ class Version:
     actor: str
     runs: tuple[str, ...]
     manifest: str = field(repr=False)
+    fit: Mapping[str, Any] | None = None
     created: bool = False
     since: str | None = None
     until: str | None = None
@@ -321,6 +322,7 @@ class Version:
             "measurements": [measurement.as_dict() for measurement in self.measurements],
             "code": self.code.as_dict(),
             "environment": dict(self.environment),
+            "fit": None if self.fit is None else dict(self.fit),
             "tags": list(self.tags),
             "labels": list(self.labels),
             "parents": [parent.as_dict() for parent in self.parents],

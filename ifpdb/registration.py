@@ -100,11 +100,15 @@ def register(
     return version, created
 
 
-def check_missing(model: str, missing: Sequence[str], wishes: Wishes) -> None:
-    """Raise Refused, with what to give, for parts that are missing unless `wishes` allows a partial version."""
+def check_missing(model: str, missing: Sequence[str], wishes: Wishes, problem: str | None = None) -> None:
+    """Raise Refused, with what to give, for parts that are missing unless `wishes` allows a partial version.
+
+    `problem` is why they could not be captured, where that was tried.
+    """
     if missing and not wishes.partial:
+        why = f" ({problem})" if problem else ""
         raise Refused(
-            f"this version of {model} would lack its {digest.say_parts(missing)}: give {_how_to_give(missing)}, "
+            f"this version of {model} would lack its {digest.say_parts(missing)}{why}: give {_how_to_give(missing)}, "
             f"or register it as it is with --partial (partial=True)"
         )
 
@@ -145,7 +149,7 @@ def _how_to_give(missing: Sequence[str]) -> str:
     how = {
         "weights": "the model",
         "data": "--data PATH or --data-ref URI#REV (data=)",
-        "schema": "--schema FILE (schema=)",
+        "schema": "--schema FILE or --schema-from DATA (schema=)",
         "training": "--param, --params or --seed (params=, seed=)",
     }
     return " and ".join(how[part] for part in missing)

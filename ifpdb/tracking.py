@@ -7,18 +7,22 @@ run's live file (store/live.py), so that logging is fast and a commit to git in 
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from . import names, registration
+from . import digest, names, registration
 from .capture import dataset as datasets
-from .capture import environment
 from .capture.features import read_schema
+from .capture.sources import Source
 from .desk import Lineage, Registry, init, parse_lineage
 from .errors import UsageError
 from .ledger import datasets as dataset_rows
 from .ledger import events, facts, lineage, resolve, runs, versions
+from .observation import RANDOM_STATE, Captured, Observation
 from .promotion import dataset_named
 from .records import Artifact, Code, Dataset, Parent, Run, Version
 from .store.live import LiveWriter, forget
@@ -37,8 +41,9 @@ def track(
 ) -> TrackedRun:
     """A run of `model`, for a `with` block; makes ./ifp.db where there is no registry yet.
 
+    The outermost `fit` in the block is captured: the estimator, its parameters, the digests of X and y, the schema of X.
     An exception that leaves the block ends the run as failed and is raised on; Ctrl-C ends it killed. With
-    `autocapture=False` the run records only what it is told: not the process's code, packages or command line.
+    `autocapture=False` the run records only what it is told: no fit, and not the process's code, packages or command line.
     Raises UsageError for bad names and values, NotFound for a parent that is not there.
     """
     return TrackedRun(
@@ -75,8 +80,11 @@ class TrackedRun:
         self._data = data
         self._params = params
         self._datasets: list[Dataset] = []
+        self._sources: list[tuple[Dataset, Source]] = []
         self._known_metrics: set[str] = set()
         self._autocapture = autocapture
+        self._seen: Observation | None = None
+        self._registered = False
         self._place, self._actor = db, actor
         self._identities: dict[str | None, str] = {None: ""}
         self._registry: Registry | None = None
@@ -87,12 +95,13 @@ class TrackedRun:
         if self._registry is not None:
             raise UsageError(f"{self.id} was tracked already: call ifp.track again for another run")
         registry = init(self._place, actor=self._actor)
-        self._datasets = datasets.describe_all(self._data, project=registry.project)
-        self._observer = environment.Observer(registry.project) if self._autocapture else None
-        code = self._observer.code() if self._observer else Code()
-        command = environment.command_line(registry.project) if self._autocapture else None
         self._live = LiveWriter(registry.blobs.root, self.id)
         try:
+            for role, item in datasets.items(self._data):
+                self._describe(item, role=role, project=registry.project)
+            self._seen = Observation(registry.project) if self._autocapture else None
+            code = self._seen.code() if self._seen else Code()
+            random_state = self._keep_random_state(registry)
             with registry.writing() as (tx, by):
                 self._key = runs.insert(
                     tx,
@@ -102,15 +111,19 @@ class TrackedRun:
                     actor=by.actor,
                     started_at=by.now,
                     seed=self.seed,
-                    command=command,
+                    command=self._seen.command if self._seen else None,
                     code=code,
                 )
                 self._save_given(tx)
+                if random_state:
+                    runs.add_artifact(tx, self._key, random_state)
                 for parent in self._parents:
                     lineage.link(tx, self._key, resolve.resolve(tx, parent.run, now=by.now).run, parent.kind)
                 came_from = [parent.as_dict() for parent in runs.parents_of(tx, f"[{self._key}]")[self._key]]
                 events.append(tx, by, "run_started", model=self.model, run=self.id, detail={"parents": came_from})
         except BaseException:
+            if self._seen:
+                self._seen.close()
             self._live.close()
             forget(registry.blobs.root, self.id)
             registry.close()
@@ -126,12 +139,14 @@ class TrackedRun:
         registry, writer = self._open(), self._live
         assert writer is not None
         try:
+            if self._seen:
+                self._seen.close()
             writer.flush()
+            captured = self._seen.of(None) if self._seen and not self._registered else Captured()
             with registry.writing() as (tx, by):
-                self._save_given(tx)
-                if self._observer is not None:
-                    found = environment.describe_environment()
-                    runs.set_observed(tx, self._key, environment=found, code=self._observer.code())
+                self._save_given(tx, captured)
+                if self._seen:
+                    runs.set_observed(tx, self._key, environment=self._seen.environment(), code=self._seen.code())
                 registry.seal(tx, self._key, self.id, runs.live_bytes(tx, self._key))
                 registry.end(tx, by, self._key, self.id, self.model, status=status, error=said)
             forget(registry.blobs.root, self.id)
@@ -140,9 +155,24 @@ class TrackedRun:
             self._live = None
             registry.close()
 
-    def _save_given(self, tx: Any) -> None:
-        runs.set_params(tx, self._key, self._params)
-        runs.add_datasets(tx, self._key, self._datasets)
+    def _keep_random_state(self, registry: Registry) -> Artifact | None:
+        state = self._seen.random_state if self._seen else None
+        return registry.blobs.put_bytes(state, name=RANDOM_STATE, format="json") if state else None
+
+    def _save_given(self, tx: Any, captured: Captured = Captured()) -> None:  # noqa: B008  # it is frozen
+        """Write what the run was told and what was captured; what it was told goes first."""
+        runs.set_params(tx, self._key, captured.params | self._params)
+        runs.add_datasets(tx, self._key, [*self._datasets, *captured.data])
+        if captured.fit:
+            runs.set_fit(tx, self._key, captured.fit, seed=captured.seed)
+
+    def _describe(self, data: object, *, role: str, project: Path, name: str | None = None, uri: str | None = None) -> Dataset:
+        """Describe data that the run was told of, and remember where it came from."""
+        source = Source(data)
+        described = datasets.describe(data, role=role, name=name, uri=uri, project=project)
+        self._datasets.append(described)
+        self._sources.append((described, source))
+        return described
 
     def _open(self) -> Registry:
         if self._registry is None:
@@ -186,14 +216,13 @@ class TrackedRun:
         self._params.update(registration.check_params(params))
 
     def log_dataset(self, data: object, role: str = "train", name: str | None = None, uri: str | None = None) -> Dataset:
-        """Log data that the run uses: a file, a folder, a pointer `uri#revision`. Only its digest is kept.
+        """Log data that the run uses: a frame, an array, a file, a folder, a pointer `uri#revision`. Only digests are kept.
 
-        Roles 'test' and 'holdout' evaluate; every other role is training data and defines the version.
+        Roles 'test' and 'holdout' evaluate; every other role is training data and defines the version. Raises UsageError
+        for what has no digest.
         """
         self._writer()
-        described = datasets.describe(data, role=role, name=name, uri=uri, project=self._open().project)  # type: ignore[arg-type]
-        self._datasets.append(described)
-        return described
+        return self._describe(data, role=role, project=self._open().project, name=name, uri=uri)
 
     def log_artifact(self, obj_or_path: object, name: str = "model") -> Artifact:
         """Keep a file, a folder or an object under `name`; an object is serialized and trusted for this user."""
@@ -201,6 +230,8 @@ class TrackedRun:
         names.check_key(name, "artifact name")
         registry = self._open()
         kept = registry.keep(obj_or_path, name=name)
+        if self._seen and name == "model":
+            self._seen.logged(obj_or_path)
         with registry.writing() as (tx, by):
             runs.add_artifact(tx, self._key, kept)
             detail = {"name": name, "artifact": kept.as_dict()}
@@ -237,54 +268,75 @@ class TrackedRun:
         data: object = None,
         partial: bool = False,
     ) -> Version:
-        """Register what this run made: `model` is an object or a path, by default the artifact logged as 'model'.
+        """Register what this run made: `model` is an object or a path.
 
-        The version with the same four parts comes back where there is one (`created` is False). For a new one, when
-        the policy says `promote_on_pass`, the gate runs in the same transaction. Raises Refused for missing parts
-        without `partial`, UsageError for bad input; the registry is then as it was.
+        By default it is the artifact logged as 'model', else the one model that was fitted in the block. What was captured
+        of its fit fills in what is not given: parameters, training data, schema. The version with the same four parts
+        comes back where there is one (`created` is False). For a new one, when the policy says `promote_on_pass`, the gate
+        runs in the same transaction.
+
+        Raises Ambiguous when several models were fitted, Refused for missing parts without `partial`, UsageError for bad
+        input or when no fit was seen; the registry is then as it was.
         """
         writer, registry = self._writer(), self._open()
         wishes = registration.Wishes(stage, tags, labels, partial)
         parents = parse_lineage(derived_from)
         features = None if schema is None else read_schema(schema)  # type: ignore[arg-type]  # read_schema checks it
         more_data = datasets.describe_all(data, project=registry.project)
-        kept = self._artifact(model, partial=partial)
-        code = self._observer.code() if self._observer else Code()
-        found = environment.describe_environment() if self._observer else {}
+        model = self._model(model, partial=partial)
+        captured = self._seen.of(model) if self._seen else Captured()
+        code = self._seen.code() if self._seen else Code()
+        found = self._seen.environment() if self._seen else {}
+        known = registration.Parts(
+            None,
+            [*self._datasets, *more_data, *captured.data],
+            features or captured.schema,
+            captured.params | self._params,
+            captured.seed if self.seed is None else self.seed,
+            code.digest,
+            found.get("packages"),
+        )
+        missing = digest.missing_parts(known.manifest())
+        registration.check_missing(self.model, [part for part in missing if part != "weights"], wishes, captured.problem)
+        parts = replace(known, artifact=self._artifact(model))
+        self._warn_of_changes(captured)
         writer.flush()
         with registry.writing() as (tx, by):
-            self._save_given(tx)
+            self._save_given(tx, captured)
             runs.add_datasets(tx, self._key, more_data)
             runs.set_observed(tx, self._key, environment=found, code=code)
             for parent in parents:
                 lineage.link(tx, self._key, resolve.resolve(tx, parent.run, now=by.now).run, parent.kind)
             registry.seal(tx, self._key, self.id, runs.live_bytes(tx, self._key))
-            parts = registration.Parts(
-                kept,
-                runs.datasets_of(tx, f"[{self._key}]")[self._key],
-                features,
-                self._params,
-                self.seed,
-                code.digest,
-                found.get("packages"),
-            )
             key, created = registration.register(
                 tx, by, model=self.model, run=self._key, run_id=self.id, parts=parts, wishes=wishes
             )
             version = versions.read(tx, [key], registry, created=created)[0]
         self._datasets += more_data
+        self._registered = True
         return version
 
-    def _artifact(self, model: object, *, partial: bool) -> Artifact | None:
-        if model is not None:
-            return self._open().keep(model, name="model")
-        logged = self.record().artifacts.get("model")
-        if logged is None and not partial:
+    def _model(self, model: object, *, partial: bool) -> object:
+        """What to register: what was given; None for what was logged as 'model'; else what was fitted."""
+        if model is not None or "model" in self.record().artifacts:
+            return model
+        if self._seen is None or (partial and not self._seen.fitted):
+            if partial:
+                return None
             raise UsageError(
                 f"{self.id} has no model to register: pass it, run.register(model), or a path, or log it first with "
                 f"run.log_artifact(model)"
             )
-        return logged
+        return self._seen.model()
+
+    def _artifact(self, model: object) -> Artifact | None:
+        return self.record().artifacts.get("model") if model is None else self._open().keep(model, name="model")
+
+    def _warn_of_changes(self, captured: Captured) -> None:
+        told = [dataset.name or dataset.role for dataset, source in self._sources if source.differs_from(dataset.digest)]
+        for name in [*captured.changed, *told]:
+            text = f"{name} was changed since it was fitted or logged; {self.id} names the data as it was then"
+            warnings.warn(text, UserWarning, stacklevel=3)
 
     # -- what it knows
 

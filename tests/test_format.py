@@ -58,7 +58,8 @@ def number(value: float | str) -> float:
 
 def test_the_page_has_every_vector() -> None:
     documents = {"tree", "manifest", "manifest-partial", "schema", "environment", "code", "events"}
-    assert set(VECTORS) == documents | {"blob", "canonical", "numbers", "series", "live"}
+    tables = {"table", "table-sparse", "table-prefixes", "table-csv"}
+    assert set(VECTORS) == documents | tables | {"blob", "canonical", "numbers", "series", "live"}
 
 
 # -- bytes
@@ -345,7 +346,7 @@ def test_a_writer_makes_such_a_live_file(tmp_path: Path) -> None:
 def test_the_file_says_whose_it_is(registry: ifp.Registry) -> None:
     header = registry.path.read_bytes()[:100]
     assert header[68:72] == b"ifp1" and "0x69667031" in PAGE
-    assert int.from_bytes(header[60:64], "big") == 1
+    assert int.from_bytes(header[60:64], "big") == 2 and "schema's number 2" in PAGE
     assert header[18:20] == b"\x01\x01"
     registry.close()
     plain_connection = sqlite3.connect(registry.path)

@@ -142,7 +142,7 @@ def test_a_missing_part_needs_partial_and_is_listed(
 def test_a_run_without_weights_registers_only_partially(registry: ifp.Registry) -> None:
     with ifp.track("fraud", params={"C": 1.0}) as run:
         assert run.register(partial=True).missing == ("weights", "data", "schema")
-    with ifp.track("fraud", params={"C": 2.0}) as run, pytest.raises(ifp.UsageError, match="no model to register"):
+    with ifp.track("fraud", params={"C": 2.0}) as run, pytest.raises(ifp.UsageError, match="no fit was seen"):
         run.register()
 
 

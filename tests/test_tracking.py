@@ -250,9 +250,9 @@ def test_the_artifact_logged_as_model_is_registered_by_default(registry: ifp.Reg
         version = run.register(partial=True)
     assert version.weights is not None and version.weights.digest == kept.digest
     found = registry.run(run.id)
-    assert set(found.artifacts) == {"model", "encoder"}
+    assert set(found.artifacts) == {"model", "encoder", "random-state"}
     assert found.load_artifact("encoder") == [1]
-    with pytest.raises(ifp.NotFound, match="it kept encoder, model"):
+    with pytest.raises(ifp.NotFound, match="it kept encoder, model, random-state"):
         found.load_artifact("nothing")
 
 

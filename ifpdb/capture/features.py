@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ..digest import JSON, MAX_SAFE_INTEGER, canonical, sha256
 from ..errors import UsageError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+    from .validation import Validation, Validator
 
 TYPES = ("number", "integer", "boolean", "string", "category", "timestamp", "date", "tensor")
 
@@ -22,7 +24,7 @@ TYPES = ("number", "integer", "boolean", "string", "category", "timestamp", "dat
 class Feature:
     """One input feature. `min` and `max` are numbers, or times as text; `categories` is the tuple of values seen.
 
-    A tensor has the `dtype` of its elements and the `shape` of one row, such as 'float32' and (28, 28).
+    A tensor has the `dtype` of its elements and the `shape` of one row, such as 'float32' and (28, 28); None is any length.
     """
 
     position: int
@@ -54,10 +56,46 @@ class FeatureSchema:
 
     features: tuple[Feature, ...]
     digest: str
+    _validator: list[Validator] = field(default_factory=list, init=False, repr=False, compare=False)
+    """The compiled schema, once it was needed."""
 
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(feature.name for feature in self.features)
+
+    def validate(self, batch: Any) -> Validation:
+        """Whether the batch is what the model was trained on, with each way in which it isn't.
+
+        A batch is a frame, an Arrow table, an array, a sparse matrix, a tensor, a dict of columns, a list of dicts, or one row
+        as a dict or a 1-d array. What has no names is taken by position; rows that are dicts have no order. Limits are exact,
+        in the precision of the batch. Raises UsageError only for what is no batch, such as a generator or a single value.
+        """
+        if not self._validator:
+            from .validation import Validator
+
+            self._validator.append(Validator(self))
+        return self._validator[0].validate(batch)
+
+    def align(self, batch: Any) -> Any:
+        """The batch with its columns in the trained order and no others, in the library that it came in.
+
+        Raises UsageError that names the features that are missing, and for a batch without names.
+        """
+        from .batches import align_batch
+
+        return align_batch(batch, self.names)
+
+    def to_frictionless(self) -> dict[str, Any]:
+        """The schema as a Frictionless Table Schema."""
+        from .tableschema import to_frictionless
+
+        return to_frictionless(self.features)
+
+    def dtypes(self) -> dict[str, str]:
+        """By feature, the numpy or pandas dtype that holds it: 'float64', 'Int64', 'category', …"""
+        from .tableschema import dtypes
+
+        return dtypes(self.features)
 
     def as_dict(self) -> dict[str, Any]:
         return {"digest": self.digest, "features": [feature.as_dict() for feature in self.features]}
@@ -102,7 +140,10 @@ def schema_from_body(body: str, digest: str) -> FeatureSchema:
 def _trusted_feature(row: Mapping[str, Any]) -> Feature:
     categories = row["categories"]
     exact = {"min": _exact(row["min"]), "max": _exact(row["max"])}
-    return Feature(**{**row, **exact, "categories": None if categories is None else tuple(map(_exact, categories))})
+    shape = None if row.get("shape") is None else tuple(row["shape"])
+    return Feature(
+        **{**row, **exact, "shape": shape, "categories": None if categories is None else tuple(map(_exact, categories))}
+    )
 
 
 def _exact(value: Any) -> Any:
@@ -161,6 +202,8 @@ def _row_type() -> type[BaseModel]:
         "min": (limit, None),
         "max": (limit, None),
         "categories": (list[StrictBool | StrictInt | FiniteFloat | StrictStr] | None, None),
+        "dtype": (str | None, None),
+        "shape": (list[Annotated[StrictInt, Field(ge=0)] | None] | None, None),
     }
     return create_model("Row", __config__=ConfigDict(extra="forbid", strict=True), **fields)
 
@@ -179,6 +222,8 @@ def _check_whole(features: list[Feature], where: str) -> None:
             raise UsageError(f"{named}: type {feature.type!r} is not one of {', '.join(TYPES)}")
         if feature.min is not None and feature.max is not None and not _in_order(feature.min, feature.max):
             raise UsageError(f"{named}: min {feature.min!r} is not below max {feature.max!r}")
+        if (feature.dtype is None) != (feature.shape is None) or (feature.shape is not None and feature.type != "tensor"):
+            raise UsageError(f"{named}: dtype and shape stand together, in a tensor")
         names.add(feature.name)
 
 

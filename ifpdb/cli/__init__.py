@@ -28,6 +28,7 @@ SECTIONS = {
         "log": "looking",
         "diff": "looking",
         "schema": "looking",
+        "validate": "validating",
     },
     "Move": {
         "promote": "moving",

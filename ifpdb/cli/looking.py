@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import click
@@ -120,6 +120,7 @@ def _run_lines(run: Run) -> Iterator[tuple[str, str]]:
 
 
 def _shared_lines(record: Version | Run) -> Iterator[tuple[str, str]]:
+    yield "fit", _fit_line(record.fit) if record.fit else ""
     yield "data", "\n".join(_data_line(dataset) for dataset in record.data)
     yield "params", _wrapped(f"{name} = {_brief(value)}" for name, value in record.params.items())
     yield "seed", "" if record.seed is None else str(record.seed)
@@ -147,6 +148,10 @@ def _shared_lines(record: Version | Run) -> Iterator[tuple[str, str]]:
     where = ", ".join(f"{key} {record.environment[key]}" for key in ("python", "platform") if key in record.environment)
     yield "environment", "\n".join(part for part in (where, _few([f"{n} {v}" for n, v in packages.items()])) if part)
     yield "parents", "\n".join(f"{parent.run} ({parent.kind})" for parent in record.parents)
+
+
+def _fit_line(fit: Mapping[str, Any]) -> str:
+    return f"{fit['estimator'].rpartition('.')[2]}.{fit['method']}, {fit['seconds']:.3g} s ({fit['estimator']})"
 
 
 def _data_line(dataset: Dataset) -> str:
@@ -228,12 +233,15 @@ def schema_group() -> None:
 
 @command("show", output="table")
 @click.argument("ref")
-def schema_show(session: Session, ref: str) -> None:
+@click.option("--frictionless", is_flag=True, help="Print it as a Frictionless Table Schema, in JSON.")
+def schema_show(session: Session, ref: str, frictionless: bool) -> None:
     """Show the feature schema of version REF."""
     with session.reading() as registry:
         version = registry.resolve(ref)
     schema = version.schema or FeatureSchema((), "")
-    if session.form == "json":
+    if frictionless:
+        emit_json(schema.to_frictionless() if version.schema else None)
+    elif session.form == "json":
         emit_json(schema.as_dict() if version.schema else None)
     elif session.form == "csv":
         emit_csv([feature.as_dict() for feature in schema.features])

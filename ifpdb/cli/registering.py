@@ -15,6 +15,8 @@ import click
 
 from .. import names, registration, settings
 from ..capture import dataset as datasets
+from ..capture.features import FeatureSchema
+from ..capture.inference import infer_schema
 from ..desk import init
 from ..digest import say_parts
 from ..errors import UsageError
@@ -46,6 +48,10 @@ def init_command(session: Session, path: str | None) -> None:
 @click.option("--data", multiple=True, metavar="[ROLE=]PATH", help="Name a data file or folder; its role is train.")
 @click.option("--data-ref", multiple=True, metavar="[ROLE=]URI#REV", help="Point to data whose bytes aren't here.")
 @click.option("--schema", type=click.Path(), metavar="FILE.json", help="Read the feature schema from a JSON file.")
+@click.option(
+    "--schema-from", type=click.Path(), metavar="DATA", help="Read the feature schema off a table: CSV, Parquet or Feather."
+)
+@click.option("--target", multiple=True, metavar="COLUMN", help="Name a column of --schema-from that is predicted: no feature.")
 @click.option("--param", multiple=True, metavar="K=V", help="Record a parameter; V is JSON where it reads as JSON.")
 @click.option("--params", type=click.Path(), metavar="FILE", help="Read parameters from a JSON or YAML file.")
 @click.option("--metric", multiple=True, metavar="K=V", help="Record a metric.")
@@ -63,6 +69,8 @@ def register_command(
     data: Sequence[str],
     data_ref: Sequence[str],
     schema: str | None,
+    schema_from: str | None,
+    target: Sequence[str],
     param: Sequence[str],
     params: str | None,
     metric: Sequence[str],
@@ -77,7 +85,8 @@ def register_command(
     """Register FILE_OR_FOLDER as a version of MODEL, a name such as fraud-detector.
 
     A version is four parts: the weights, the training data (--data), the feature schema (--schema) and the training
-    record (--param, --params, --seed). The same four parts give the same version back.
+    record (--param, --params, --seed). The schema comes from a file (--schema) or off the data (--schema-from). The same
+    four parts give the same version back.
     """
     names.check_model(model, allow=allow_name)
     if not os.path.exists(artifact):
@@ -89,7 +98,7 @@ def register_command(
                 model,
                 Path(artifact),
                 data=given or None,
-                schema=schema,
+                schema=_schema(schema, schema_from, target),
                 params=_params(param, params),
                 metrics=parse_metrics(metric),
                 seed=seed,
@@ -179,6 +188,21 @@ def _pointer(text: str) -> Dataset:
     role, pointer = _role(text)
     checked = datasets.check_pointer(pointer)
     return Dataset(role, datasets.pointer_name(checked), None, checked, kind="pointer")
+
+
+def _schema(file: str | None, table: str | None, target: Sequence[str]) -> FeatureSchema | str | None:
+    if table is None:
+        if target:
+            raise UsageError("--target names a column of --schema-from: give that too")
+        return file
+    if file is not None:
+        raise UsageError("--schema and --schema-from exclude each other")
+    columns = datasets.describe(table).columns
+    if not columns:
+        raise UsageError(f"{table} is no table that columns can be read from: give a CSV, Parquet or Feather file")
+    if unknown := set(target) - {column.name for column in columns}:
+        raise UsageError(f"{table} has no column {min(unknown)!r}; it has {', '.join(column.name for column in columns)}")
+    return infer_schema([column for column in columns if column.name not in target])
 
 
 def _role(text: str) -> tuple[str, str]:

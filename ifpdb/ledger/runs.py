@@ -91,12 +91,12 @@ def add_artifact(tx: sqlite3.Connection, run: int, artifact: Artifact) -> int:
     return keys[0]
 
 
-SET_FIT = "UPDATE run SET fit = ? WHERE key = ?"
+SET_FIT = "UPDATE run SET fit = ?, seed = coalesce(seed, ?) WHERE key = ?"
 
 
-def set_fit(tx: sqlite3.Connection, run: int, fit: Mapping[str, JSON]) -> None:
-    """Keep what was seen training: the estimator's class, the method and its seconds."""
-    tx.execute(SET_FIT, (json.dumps(fit, ensure_ascii=False), run))
+def set_fit(tx: sqlite3.Connection, run: int, fit: Mapping[str, JSON], *, seed: int | None) -> None:
+    """Keep what was seen training: the estimator's class, the method and its seconds; its seed where none was told."""
+    tx.execute(SET_FIT, (json.dumps(fit, ensure_ascii=False), seed, run))
 
 
 END = "UPDATE run SET status = ?, ended_at = ?, error = ? WHERE key = ?"

@@ -54,7 +54,7 @@ def own_run_id(tx: sqlite3.Connection, version: int) -> str:
 VERSIONS = """
     SELECT v.key, m.name, v.digest, v.ordinal, v.stage, v.manifest, s.digest, s.body, r.key, r.id, r.seed,
            r.registered_at, r.actor, r.code_commit, r.code_dirty, r.code_diff, c.digest, c.body, e.body,
-           w.digest, a.size, a.format, a.kind
+           w.digest, a.size, a.format, a.kind, r.fit
       FROM json_each(?) wanted JOIN version v ON v.key = wanted.value JOIN model m ON m.key = v.model
       JOIN run r ON r.key = (SELECT f.key FROM run f WHERE f.version = v.key ORDER BY f.registered_at, f.id LIMIT 1)
       LEFT JOIN feature_schema s ON s.key = v.schema LEFT JOIN code c ON c.key = r.code
@@ -98,6 +98,7 @@ def read(tx: sqlite3.Connection, keys: Sequence[int], source: ArtifactSource | N
             measurements=newest(measured.get(row[0], ())),
             code=runs.read_code(row[13:18]),
             environment=json.loads(row[18]) if row[18] else {},
+            fit=json.loads(row[23]) if row[23] else None,
             tags=tuple(tags.get(row[0], ())),
             labels=tuple(labels.get(row[0], ())),
             parents=tuple(parents[row[8]]),

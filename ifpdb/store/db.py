@@ -2,7 +2,8 @@
 
 Nothing else begins or commits a transaction. A write begins with BEGIN IMMEDIATE, so that it never waits with a read
 lock in its hands; the journal is a rollback journal with synchronous=EXTRA, so that the .db is whole on disk whenever
-no write is in progress and a commit that was acknowledged survives a power cut (docs/decisions/001).
+no write is in progress and a commit that was acknowledged survives a power cut (docs/decisions/001). A file of an older
+ifpdb is read through a migrated copy; the first write migrates the file (docs/decisions/008).
 """
 
 from __future__ import annotations
@@ -11,16 +12,17 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
 from weakref import WeakSet
 
 from ..errors import Busy, IfpError, IntegrityError, NotFound, Refused, StorageError, UsageError
+from . import migrations
 
 APPLICATION_ID = 0x69667031  # "ifp1"
-SCHEMA_NUMBER = 1
+SCHEMA_NUMBER = 2
 MIN_READER = 1
 MIN_SQLITE = (3, 37, 0)
 TIMEOUT = 60.0
@@ -45,10 +47,11 @@ class Database:
         self._timeout = TIMEOUT if timeout is None else timeout
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
+        self._older: sqlite3.Connection | None = None  # to an older file, when _connection is to its migrated copy
+        self._copied = 0  # the older file's data_version before it was copied
         self._process = os.getpid()
         self.opened_as: tuple[int, int] | None = None  # device and inode, while it is open
         _OPEN.add(self)
-        self._number = SCHEMA_NUMBER
         with _explained(path, self._timeout):
             self._connect()
 
@@ -71,10 +74,12 @@ class Database:
             raise Refused(f"{self.path} was opened read-only: open it without readonly=True to write")
         with self._turn(), _explained(self.path, self._timeout):
             connection = self._connect()
-            if self._number > SCHEMA_NUMBER:
-                raise Refused(f"{self.path} was made by a newer ifpdb (schema {self._number}): {_UPGRADE}")
+            while self._older is not None:
+                _migrate(self.path, self._timeout)
+                connection = self._connect()
             connection.execute("BEGIN IMMEDIATE")
             try:
+                _check_writable(connection, self.path)
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
@@ -85,37 +90,49 @@ class Database:
     def close(self) -> None:
         """Let go of the file. The database can be used again; it opens anew."""
         with self._turn():
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = self.opened_as = None
+            for connection in (self._connection, self._older):
+                if connection is not None:
+                    connection.close()
+            self._connection = self._older = self.opened_as = None
 
     def _turn(self) -> threading.RLock:
         """The lock that threads take turns by. A forked child begins anew: its parent's lock may be held for ever there."""
         if self._process != os.getpid():
             self._process, self._lock = os.getpid(), threading.RLock()
-            _LEFT_TO_THE_PARENT.append(self._connection)
-            self._connection = None
+            _LEFT_TO_THE_PARENT.extend((self._connection, self._older))
+            self._connection = self._older = None
         return self._lock
 
     def _connect(self) -> sqlite3.Connection:
-        """The connection, made anew when the file was replaced (as `git checkout` does)."""
+        """The connection, made anew when the file was replaced (as `git checkout` does), or changed after it was copied."""
         try:
             status = os.stat(self.path)
         except FileNotFoundError:
             self.close()
             raise NotFound(f"there is no registry at {self.path}: make one with ifp init") from None
         identity = (status.st_dev, status.st_ino)
-        if self._connection is None or identity != self.opened_as:
+        if self._connection is None or identity != self.opened_as or self._is_stale():
             self.close()
-            self._number = check_header(self.path)
+            check_header(self.path)
             with _LOOKING:
                 self.opened_as = identity
             try:
-                self._connection = _open(self.path, readonly=self.readonly, timeout=self._timeout)
+                return self._opened()
             except BaseException:
-                self.opened_as = None
+                self.close()
                 raise
         return self._connection
+
+    def _opened(self) -> sqlite3.Connection:
+        connection = self._connection = _open(self.path, readonly=self.readonly, timeout=self._timeout)
+        if _number(connection) < SCHEMA_NUMBER:
+            self._older, self._copied = connection, _data_version(connection)
+            self._connection = _migrated_copy(connection, self.path)
+        return self._connection
+
+    def _is_stale(self) -> bool:
+        """Whether an older file has changed after it was copied."""
+        return self._older is not None and _data_version(self._older) != self._copied
 
 
 _OPEN: WeakSet[Database] = WeakSet()
@@ -139,15 +156,72 @@ def create(path: Path) -> None:
             _configure(connection)
             connection.execute("BEGIN IMMEDIATE")
             if connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0:
-                for statement in _statements(schema_sql()):
-                    connection.execute(statement)
-                connection.execute("INSERT INTO registry VALUES (1, ?)", (MIN_READER,))
-                connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-                connection.execute(f"PRAGMA user_version = {SCHEMA_NUMBER}")
+                _fill(connection)
             connection.execute("COMMIT")
         finally:
             connection.close()
         check_header(path)
+
+
+def _fill(connection: sqlite3.Connection) -> None:
+    """Make an empty database an empty registry."""
+    for statement in _statements(schema_sql()):
+        connection.execute(statement)
+    connection.execute("INSERT INTO registry VALUES (1, ?)", (MIN_READER,))
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_NUMBER}")
+
+
+def _migrate(path: Path, timeout: float) -> None:
+    """Give an older file today's schema, in one transaction; do nothing when another process was faster."""
+    with closing(_open_as(path, "rw", timeout)) as connection, closing(_fresh()) as fresh:
+        connection.execute("PRAGMA foreign_keys = OFF")  # inside a transaction it can't be set
+        connection.execute("BEGIN IMMEDIATE")
+        number = _number(connection)
+        if number < SCHEMA_NUMBER:
+            with _migrating(path, number):
+                migrations.migrate(connection, fresh)
+                migrations.verify(connection, fresh)
+        connection.execute("COMMIT")
+
+
+def _migrated_copy(older: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    """What an older file holds, in today's schema, as a temporary database; in memory until it is large.
+
+    It isn't verified, so that a damaged registry can be looked at.
+    """
+    copy = sqlite3.connect("", isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS)
+    try:
+        older.execute("BEGIN")
+        number = _number(older)  # from here on the file stays as it is, and waiting for that ended with the timeout
+        older.backup(copy)
+        older.execute("ROLLBACK")
+        copy.execute("PRAGMA foreign_keys = OFF")
+        with closing(_fresh()) as fresh, _migrating(path, number):
+            migrations.migrate(copy, fresh)
+        copy.execute("PRAGMA query_only = ON")
+    except BaseException:
+        copy.close()
+        raise
+    return copy
+
+
+def _fresh() -> sqlite3.Connection:
+    """An empty registry in memory: what a migration aims at."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    _fill(connection)
+    return connection
+
+
+@contextmanager
+def _migrating(path: Path, number: int) -> Iterator[None]:
+    """Say of what stops a migration which file it was, and that it is as it was."""
+    try:
+        yield
+    except (IntegrityError, Refused) as error:
+        raise type(error)(
+            f"{path} (schema {number}) was not brought to schema {SCHEMA_NUMBER}: {error}. Nothing was changed"
+        ) from error
 
 
 def _is_unfinished(path: Path) -> bool:
@@ -205,9 +279,18 @@ def _number_by_sqlite(path: Path) -> int:
     """The schema's number of a registry whose header was looked at when it was first opened."""
     connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1", uri=True)
     try:
-        return int(connection.execute("PRAGMA user_version").fetchone()[0])
+        return _number(connection)
     finally:
         connection.close()
+
+
+def _number(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _data_version(connection: sqlite3.Connection) -> int:
+    """A number that is another one after somebody else has changed the file."""
+    return int(connection.execute("PRAGMA data_version").fetchone()[0])
 
 
 _UPGRADE = "upgrade with pip install --upgrade ifpdb"
@@ -252,12 +335,19 @@ def _configure(connection: sqlite3.Connection) -> None:
 
 
 def _check_readable(connection: sqlite3.Connection, path: Path) -> None:
-    number = connection.execute("PRAGMA user_version").fetchone()[0]
+    number = _number(connection)
     if number == 0:  # what its header promised was rolled back a moment ago
         raise IntegrityError(f"{path} was not finished, its maker was killed: run ifp init to make it anew")
     least = connection.execute("SELECT min_reader FROM registry").fetchone()
     if number > SCHEMA_NUMBER and (least is None or least[0] > SCHEMA_NUMBER):
         raise Refused(f"{path} was made by a newer ifpdb (schema {number}) and can't be read by this one: {_UPGRADE}")
+
+
+def _check_writable(connection: sqlite3.Connection, path: Path) -> None:
+    """A newer ifpdb may have migrated the file a moment ago, while it was open here."""
+    number = _number(connection)
+    if number > SCHEMA_NUMBER:
+        raise Refused(f"{path} was made by a newer ifpdb (schema {number}): {_UPGRADE}")
 
 
 def _statements(script: str) -> Iterator[str]:

@@ -13,10 +13,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from bigfile import bigfile
+from capture import captured
 from lookups import lookups
 from points import points
 from report import RESULTS, Result, table, write
 from startup import startup
+from validation import validation
 from writes import promote, register, together
 
 Part = Callable[[Path], Iterator[Result]]
@@ -28,7 +30,9 @@ FULL: dict[str, Part] = {
     "points": lambda folder: points(folder, rounds=7, count=100_000),
     "together": lambda folder: together(folder, rounds=5),
     "bigfile": lambda folder: bigfile(folder, rounds=5, size=1 << 30),
+    "capture": lambda folder: captured(folder, rounds=7, turns=15),
     "lookups": lambda folder: lookups(folder, rounds=5, turns=40, sizes=(1_000, 100_000)),
+    "validation": lambda folder: validation(folder, rounds=7, turns=500, rows=1_000_000),
 }
 QUICK: dict[str, Part] = {
     "startup": lambda folder: startup(folder, turns=5),
@@ -37,7 +41,9 @@ QUICK: dict[str, Part] = {
     "points": lambda folder: points(folder, rounds=3, count=100_000),
     "together": lambda folder: together(folder, rounds=1),
     "bigfile": lambda folder: bigfile(folder, rounds=2, size=1 << 26),
+    "capture": lambda folder: captured(folder, rounds=3, turns=10),
     "lookups": lambda folder: lookups(folder, rounds=3, turns=10, sizes=(1_000, 5_000)),
+    "validation": lambda folder: validation(folder, rounds=3, turns=100, rows=100_000),
 }
 
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 
 from ifpdb.capture.dataset import check_pointer, describe, describe_all, hash_data, is_pointer, pointer_name
@@ -25,8 +26,15 @@ def data(folder: Path) -> Path:
 
 
 def test_a_file_is_described_by_its_bytes_and_its_place_in_the_project(data: Path, folder: Path) -> None:
+    (data / "train.bin").write_bytes(b"1\n")
+    found = describe("data/train.bin", project=folder)
+    assert found == Dataset("train", "train.bin", sha256(b"1\n"), "data/train.bin", None, 2, "file")
+
+
+def test_a_file_that_holds_a_table_is_described_by_that(data: Path, folder: Path) -> None:
     found = describe("data/train.csv", project=folder)
-    assert found == Dataset("train", "train.csv", sha256(b"a\n1\n"), "data/train.csv", None, 4, "file")
+    table = hash_data(numpy.array([(1,)], [("a", "i8")]))
+    assert found == Dataset("train", "train.csv", table, "data/train.csv", 1, None, "table", sha256(b"a\n1\n"))
 
 
 def test_a_folder_is_described_by_its_listing(data: Path, folder: Path) -> None:

@@ -16,6 +16,9 @@ from ifpdb.errors import UsageError
 AMOUNT = {"position": 0, "name": "amount", "type": "number", "nullable": False, "min": 0, "max": 25000, "categories": None}
 COUNTRY = {"position": 1, "name": "country", "type": "category", "nullable": True, "categories": ["DE", "FR"]}
 
+DIGEST = "sha256:8e45e75e84bd098f04b3ec3e3fcc0fe602861b8bd8a5b92023f3db50b940ba94"
+"""Of AMOUNT and COUNTRY, as the first release had it."""
+
 
 def one(**changed: Any) -> dict[str, Any]:
     return {"features": [{"name": "a", "type": "number"} | changed]}
@@ -94,6 +97,11 @@ def test_each_type_is_one(type: str) -> None:
         (one(min=2**60 + 1), "not JSON"),
         (one(max=10**400), "not JSON"),
         (one(name="\ud800"), "feature 0: name"),
+        (one(type="tensor", dtype="float32"), "dtype and shape stand together"),
+        (one(type="tensor", shape=[2]), "dtype and shape stand together"),
+        (one(dtype="float32", shape=[2]), "dtype and shape stand together"),
+        (one(type="tensor", dtype="float32", shape=[-1]), "feature 0: shape"),
+        (one(type="tensor", dtype=7, shape=[1]), "feature 0: dtype"),
         ({"features": [AMOUNT, AMOUNT]}, "positions must run"),
         ({"features": [AMOUNT, AMOUNT | {"position": 1}]}, "the name stands twice"),
     ],
@@ -130,6 +138,36 @@ def test_a_file_that_cannot_be_read_is_refused(folder: Path, path: str) -> None:
 @pytest.mark.parametrize(("written", "limit"), [(10**16, 1e16), (-(10**20), -1e20), (36028792723996670, 3.602879272399667e16)])
 def test_a_great_double_is_the_same_without_its_point(written: int, limit: float) -> None:
     assert read_schema(one(max=written)) == read_schema(one(max=limit))
+
+
+def test_a_tensor_has_a_dtype_and_a_shape() -> None:
+    document = one(type="tensor", dtype="float32", shape=[28, None])
+    schema = read_schema(document)
+    assert (schema.features[0].dtype, schema.features[0].shape) == ("float32", (28, None))
+    assert read_schema(schema.as_dict()) == schema
+    assert schema_from_body(schema_body(schema.features).decode(), schema.digest) == schema
+    assert schema.digest != read_schema(one(type="tensor", dtype="float32", shape=[28, 28])).digest
+
+
+def test_a_schema_without_tensors_has_the_digest_it_always_had() -> None:
+    assert read_schema([AMOUNT, COUNTRY]).digest == DIGEST
+
+
+def test_dtypes_hold_what_the_features_are() -> None:
+    kinds = [("number", "float64"), ("integer", "Int64"), ("boolean", "boolean"), ("string", "str"), ("category", "category")]
+    times = [("timestamp", "datetime64[ns]"), ("date", "datetime64[s]"), ("tensor", "object")]
+    schema = read_schema([{"name": type, "type": type} for type, _ in kinds + times])
+    assert schema.dtypes() == dict(kinds + times)
+    assert read_schema([{"name": "a", "type": "integer", "nullable": False}]).dtypes() == {"a": "int64"}
+
+
+def test_a_table_schema_has_types_and_constraints() -> None:
+    assert read_schema([AMOUNT, COUNTRY]).to_frictionless() == {
+        "fields": [
+            {"name": "amount", "type": "number", "constraints": {"required": True, "minimum": 0, "maximum": 25000}},
+            {"name": "country", "type": "string", "constraints": {"enum": ["DE", "FR"]}},
+        ]
+    }
 
 
 NUMBERS = st.none() | st.integers(-(2**50), 2**50) | st.floats(allow_nan=False, allow_infinity=False, width=32)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ifpdb.errors import Refused, UsageError
-from ifpdb.store.db import Database, create
+from ifpdb.store.db import SCHEMA_NUMBER, Database, create
 from ifpdb.store.query import query
 
 
@@ -41,7 +41,7 @@ def add(db: Database, model: str) -> None:
         ),
         ("/* why */ SELECT 1 AS a;", None, [{"a": 1}]),
         ("SELECT 1 AS a, 2 AS a", None, [{"a": 1, "a_2": 2}]),
-        ("PRAGMA user_version", None, [{"user_version": 1}]),
+        ("PRAGMA user_version", None, [{"user_version": SCHEMA_NUMBER}]),
         ("PRAGMA integrity_check", None, [{"integrity_check": "ok"}]),
     ],
 )

@@ -1,0 +1,95 @@
+"""What a run sees by itself while it is open: its fits, its code and packages, where it runs, the state of randomness."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from .capture import environment, randomness
+from .capture.estimator import Fit, watching
+from .capture.features import FeatureSchema
+from .capture.inputs import Inputs
+from .digest import JSON
+from .errors import Ambiguous, IfpError, UsageError
+from .records import Code, Dataset
+
+RANDOM_STATE = "random-state"
+"""The artifact that holds the states of the generators when the run began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What a fit tells of a version: everything but the bytes of the model. `problem` says what it could not tell."""
+
+    params: dict[str, JSON] = field(default_factory=dict)
+    seed: int | None = None
+    data: Sequence[Dataset] = ()
+    schema: FeatureSchema | None = None
+    fit: dict[str, JSON] | None = None
+    problem: str | None = None
+    changed: Sequence[str] = ()
+
+
+class Observation:
+    """Watches from its making until `close`."""
+
+    def __init__(self, project: Path) -> None:
+        self._process = environment.Observer(project)
+        self._logged: Fit | None = None
+        self.command = environment.command_line(project)
+        self.random_state = randomness.observe()
+        self._watching = watching(Inputs)
+        self._watch = self._watching.__enter__()
+
+    def close(self) -> None:
+        """Look no longer."""
+        self._watching.__exit__(None, None, None)
+
+    def code(self) -> Code:
+        """The project's code that was imported so far, and git's commit."""
+        return self._process.code()
+
+    def environment(self) -> dict[str, JSON]:
+        """Where the run takes place, and with which packages."""
+        return environment.describe_environment()
+
+    def logged(self, model: object) -> None:
+        """Remember that this object was kept as the run's model."""
+        self._logged = self._watch.find(model)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether any fit was seen."""
+        return bool(self._watch.fits)
+
+    def model(self) -> Any:
+        """The one object that was fitted. Raises UsageError for none, Ambiguous for several."""
+        return self._watch.candidate().model
+
+    def of(self, model: object) -> Captured:
+        """What was captured of a model: of this object, or, for a path or None, of the one that was logged or fitted."""
+        unnamed = model is None or isinstance(model, str | os.PathLike)
+        fit = (self._logged or self._only()) if unnamed else self._watch.find(model)
+        return Captured() if fit is None else _captured(fit)
+
+    def _only(self) -> Fit | None:
+        try:
+            return self._watch.candidate()
+        except (Ambiguous, UsageError):
+            return None
+
+
+def _captured(fit: Fit) -> Captured:
+    kind = type(fit.model)
+    seen = {"estimator": f"{kind.__module__}.{kind.__qualname__}", "method": fit.method, "seconds": round(fit.seconds, 6)}
+    known = Captured(fit.params, fit.seed, fit=seen, problem=fit.problem)
+    if not isinstance(fit.described, Inputs):
+        return known
+    try:
+        data, schema, changed = fit.described.datasets(), fit.described.schema(), fit.described.changed()
+    except IfpError as error:
+        return replace(known, problem=str(error))
+    return replace(known, data=data, schema=schema, changed=changed)
