@@ -17,6 +17,7 @@ from capture import captured
 from lookups import lookups
 from points import points
 from report import RESULTS, Result, table, write
+from snippet import snippet
 from startup import startup
 from validation import validation
 from writes import promote, register, together
@@ -24,6 +25,7 @@ from writes import promote, register, together
 Part = Callable[[Path], Iterator[Result]]
 
 FULL: dict[str, Part] = {
+    "snippet": lambda folder: snippet(folder, rounds=7, turns=9),
     "startup": lambda folder: startup(folder, turns=25),
     "register": lambda folder: register(folder, rounds=9, turns=40),
     "promote": lambda folder: promote(folder, rounds=9, turns=60),
@@ -35,6 +37,7 @@ FULL: dict[str, Part] = {
     "validation": lambda folder: validation(folder, rounds=7, turns=500, rows=1_000_000),
 }
 QUICK: dict[str, Part] = {
+    "snippet": lambda folder: snippet(folder, rounds=3, turns=5),
     "startup": lambda folder: startup(folder, turns=5),
     "register": lambda folder: register(folder, rounds=3, turns=20),
     "promote": lambda folder: promote(folder, rounds=3, turns=30),

@@ -14,7 +14,7 @@ import pytest
 
 import ifpdb as ifp
 from ifpdb import records, upkeep
-from ifpdb.capture import features, validation
+from ifpdb.capture import validation
 from ifpdb.cli import cli as ifp_command
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
@@ -67,7 +67,7 @@ def test_every_command_that_prints_json_is_on_the_page() -> None:
 @pytest.fixture
 def busy(two: ifp.Registry, folder: Path) -> ifp.Registry:
     """What the page's example lines need: fraud v1 in production, shadowed once, and a run that registered nothing."""
-    (folder / "batch.csv").write_text("amount\n1\n")
+    (folder / "batch.csv").write_text("amount,country\n1,DE\n")
     (folder / "policy.yaml").write_text("validation:\n  min_f1: 0.9\napprovals: {required: 1}\n")
     with ifp.track("fraud", data="train.csv") as run:
         run.log_metric("f1", 0.1)
