@@ -2,10 +2,10 @@
 
     import ifpdb as ifp
 
-    with ifp.track("fraud-detector", data="train.csv", params={"C": 1.0}, seed=7) as run:
-        ...
-        run.log_metric("f1", f1)
-        run.register(model, schema="schema.json", tags=["q1-retrain"])
+    with ifp.track("fraud-detector") as run:
+        model.fit(X_train, y_train)
+        run.log_metric("f1", f1_score(y_val, model.predict(X_val)))
+        run.register(stage="staging", tags=["q1-retrain"])
 
 Everything public is listed in `__all__` and loaded when it is first asked for, so that importing costs next to nothing.
 """
@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from .capture.dataset import hash_data
     from .capture.features import Feature, FeatureSchema
+    from .capture.validation import Problem, Validation
     from .desk import Registry, init, open
     from .doors import get_run, register, registry
     from .errors import (
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
 _HOME = {
     "capture.dataset": "hash_data",
     "capture.features": "Feature FeatureSchema",
+    "capture.validation": "Problem Validation",
     "doors": "get_run register registry",
     "errors": "Ambiguous Busy Conflict GateFailed IfpError IntegrityError NeedsReason NotFound Refused StorageError "
     "Untrusted UsageError",
@@ -98,7 +100,9 @@ __all__ = [  # noqa: RUF022  # by task: a newcomer reads it
     "ModelSummary",
     "Node",
     "Parent",
+    "Problem",
     "Run",
+    "Validation",
     "Verdict",
     "Version",
     # catch

@@ -26,6 +26,7 @@ OWN_PACKAGES = frozenset(
         "annotated-types",
         "click",
         "click-default-group",
+        "narwhals",
         "pip",
         "pluggy",
         "platformdirs",

@@ -76,6 +76,7 @@ class Database:
             connection = self._connect()
             while self._older is not None:
                 _migrate(self.path, self._timeout)
+                self.close()
                 connection = self._connect()
             connection.execute("BEGIN IMMEDIATE")
             try:
