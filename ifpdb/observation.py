@@ -54,7 +54,7 @@ class Observation:
 
     def environment(self) -> dict[str, JSON]:
         """Where the run takes place, and with which packages."""
-        return environment.describe_environment()
+        return self._process.environment()
 
     def logged(self, model: object) -> None:
         """Remember that this object was kept as the run's model."""

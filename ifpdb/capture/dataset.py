@@ -19,6 +19,7 @@ from ..records import Dataset
 from ..tree import hash_path
 from . import csvfile, tablefile
 from .digesting import Digesting
+from .redaction import redact_text
 from .table import Field, Table
 
 
@@ -57,7 +58,8 @@ def describe(
         return replace(description.finish(), uri=_portable(uri, project))
     text = os.fspath(data)
     if is_pointer(text) and not os.path.exists(text):
-        return Dataset(role, check_key(name or pointer_name(text), "dataset name"), None, text, kind="pointer")
+        pointer = redact_text(text)
+        return Dataset(role, check_key(name or pointer_name(pointer), "dataset name"), None, pointer, kind="pointer")
     path = Path(text)
     found, size, kind = hash_path(path)
     label = check_key(name or path.resolve().name, "dataset name")
@@ -211,10 +213,10 @@ def is_pointer(text: str) -> bool:
 
 
 def check_pointer(text: str) -> str:
-    """`text` itself, or UsageError: a pointer without a revision points to something else tomorrow."""
+    """`text` without credentials, or UsageError: a pointer without a revision points to something else tomorrow."""
     if not is_pointer(text):
         raise UsageError(f"'{text}' is no stable pointer: write URI#REVISION, as in s3://bucket/train.parquet#v12")
-    return check_key(text, "data pointer")
+    return check_key(redact_text(text), "data pointer")
 
 
 def pointer_name(text: str) -> str:
@@ -223,7 +225,9 @@ def pointer_name(text: str) -> str:
 
 
 def _portable(uri: str | None, project: Path | None) -> str | None:
-    return relative_path(Path(uri), project) if uri is not None and os.path.isabs(uri) else uri
+    if uri is None:
+        return None
+    return relative_path(Path(uri), project) if os.path.isabs(uri) else redact_text(uri)
 
 
 def relative_path(path: Path, project: Path | None) -> str:

@@ -1,105 +1,19 @@
-"""What a run sees of its surroundings: packages and code in a real script, git's state, and no secrets."""
+"""What a run sees of its surroundings, in a real script: code, packages, how it was started, and nothing of the user."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ifpdb.capture import environment
 from ifpdb.digest import sha256
-from ifpdb.records import Code
-
-SECRET = "hunter2-of-the-day"
-KEY_BODY = "MIIEvQIBADANBgkqhkiG9w0BAQ\nEFAASCBKcw="
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--password", SECRET],
-        [f"--password={SECRET}"],
-        ["--db-passwd", SECRET],
-        ["--api-key", SECRET],
-        [f"--apikey={SECRET}"],
-        [f"--wandb_token={SECRET}"],
-        [f"TOKEN={SECRET}"],
-        [f"AWS_SECRET_ACCESS_KEY={SECRET}"],
-        [f"db.password={SECRET}"],
-        [f"--set=db.password={SECRET}"],
-        [f"postgresql://ada:{SECRET}@db/x"],
-        [f"postgresql://ada:p@{SECRET}@db/x"],
-        [f"--url=https://{SECRET}@github.com/x"],
-        [f"https://x/y?sig={SECRET}"],
-        [f"--url=https://x/y?a=1&access_token={SECRET}"],
-        [f"--url=https://x/y?a=1;client_secret={SECRET}"],
-        [f"--url=s3://x?X-Amz-Signature={SECRET}&b=1"],
-        ["-H", f"Authorization: Bearer {SECRET}"],
-        ["-H", f"X-Api-Key: {SECRET}"],
-        [f"--header=Authorization: Basic {SECRET}"],
-        [f"bearer {SECRET}"],
-        [f'{{"password": "{SECRET}"}}'],
-        [f"{{'api_key':'{SECRET}'}}"],
-    ],
-)
-def test_a_planted_secret_does_not_survive(arguments: list[str]) -> None:
-    shown = environment.redact(["train.py", *arguments, "--lr", "0.1"])
-    assert SECRET not in " ".join(shown)
-    assert "<redacted>" in " ".join(shown)
-    assert shown[0] == "train.py"
-    assert shown[-2:] == ["--lr", "0.1"]
-
-
-@pytest.mark.parametrize(
-    "secret",
-    [
-        "AKIA" + "A1B2C3D4E5F6G7H8",
-        "ghp_" + "a1" * 18,
-        "github_pat_" + "a1" * 20,
-        "glpat-" + "a1" * 10,
-        "xoxb-" + "1234567890-abc",
-        "hf_" + "aB" * 17,
-        "sk-" + "a1" * 12,
-        "AIza" + "a1B" * 11 + "xy",
-        "eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl",
-        f"-----BEGIN RSA PRIVATE KEY-----\n{KEY_BODY}\n-----END RSA PRIVATE KEY-----",
-    ],
-)
-@pytest.mark.parametrize("form", ["{}", "--x={}", "x={}", "see {} there"])
-def test_a_secret_is_known_by_its_own_form(secret: str, form: str) -> None:
-    shown = environment.redact([form.format(secret)])[0]
-    assert secret not in shown
-    assert KEY_BODY not in shown
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["train.py", "--lr", "0.1", "--epochs=3", "-v"],
-        ["--data", "s3://bucket/train.parquet", "data/train.csv"],
-        ["--monkey=banana", "https://example.org/x?page=2&size=10"],
-        ["--auth", "--verbose", "--lr=0.1"],
-        ["--tokenizer=bert", "--max-tokens", "512", "--author", "ada", "tokenizer: bert"],
-        ["ada@example.org", "C:\\data\\x.csv", "key: value"],
-    ],
-)
-def test_what_is_no_secret_is_left_alone(arguments: list[str]) -> None:
-    assert environment.redact(arguments) == arguments
-
-
-@given(st.lists(st.text(max_size=20), max_size=6))
-def test_redaction_keeps_the_number_of_arguments_and_can_be_repeated(arguments: list[str]) -> None:
-    shown = environment.redact(arguments)
-    assert len(shown) == len(arguments)
-    assert environment.redact(shown) == shown
 
 
 @pytest.mark.parametrize(
@@ -132,7 +46,7 @@ from ifpdb.capture import environment
 observer = environment.Observer(Path(sys.argv[1]))
 from pkg import late
 code = observer.code()
-print(json.dumps({"code": code.as_dict(), "environment": environment.describe_environment()}))
+print(json.dumps({"code": code.as_dict(), "environment": observer.environment()}))
 """
 
 
@@ -167,51 +81,49 @@ def test_a_script_outside_the_project_still_counts_but_not_what_lies_beside_it(t
     assert [file["path"] for file in files] == ["train.py"]
 
 
-def test_imported_packages_are_found_with_their_versions_and_the_registrys_own_are_not(folder: Path) -> None:
+def test_the_environment_names_packages_the_interpreter_and_the_script(folder: Path) -> None:
     found = run_script(folder, folder)["environment"]
     assert found["packages"]["numpy"] == version("numpy")
-    assert not environment.OWN_PACKAGES & found["packages"].keys()
     assert "scikit-learn" not in found["packages"]
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert found["entry_point"] == "train.py"
+    assert "not_seen" not in found
 
 
-def test_a_distribution_is_found_whose_modules_have_other_names() -> None:
-    __import__("sklearn")
-    assert environment.imported_packages()["scikit-learn"] == version("scikit-learn")
+def test_a_module_that_was_started_is_the_entry_point(tmp_path: Path) -> None:
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job" / "__main__.py").write_text(
+        "from pathlib import Path\nfrom ifpdb.capture import environment\nprint(environment.entry_point(Path.cwd()))\n"
+    )
+    said = subprocess.run([sys.executable, "-m", "job"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert said == "-m job\n"
 
 
-def git(folder: Path, *arguments: str) -> None:
-    who = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
-    subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, env=os.environ | who)
+def test_a_notebooks_cell_is_known_by_number_and_digest(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment.notebook_cell() is None
+    shell = SimpleNamespace(user_ns={"In": ["", "x = 1"], "__session__": "/home/ada/fraud.ipynb"}, execution_count=1)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    assert environment.notebook_cell() == {"number": 1, "digest": sha256(b"x = 1"), "notebook": "fraud.ipynb"}
 
 
-def test_outside_git_nothing_is_said_of_git(folder: Path) -> None:
-    assert environment.git_state(folder) == Code()
+@pytest.mark.parametrize("file", [None, 7, "relative.py", "/nowhere/gone.py", "archive.zip/x.py", "\0.py"])
+def test_modules_with_odd_files_are_passed_over(folder: Path, monkeypatch: pytest.MonkeyPatch, file: Any) -> None:
+    odd = ModuleType("odd")
+    odd.__file__ = file
+    monkeypatch.setitem(sys.modules, "odd", odd)
+    assert "odd" not in str(environment.Observer(folder).code().files)
 
 
-def test_before_the_first_commit_nothing_is_said_of_git(folder: Path) -> None:
-    git(folder, "init")
-    assert environment.git_state(folder) == Code()
-
-
-def test_gits_commit_and_difference_are_noted(folder: Path) -> None:
-    git(folder, "init")
-    (folder / "train.py").write_text("x = 1\n")
-    (folder / "ifp.db").write_bytes(b"1")
-    git(folder, "add", ".")
-    git(folder, "commit", "-m", "one")
-    clean = environment.git_state(folder)
-    assert clean.commit is not None
-    assert len(clean.commit) == 40
-    assert (clean.dirty, clean.diff) == (False, None)
-
-    (folder / "ifp.db").write_bytes(b"2")
-    (folder / "untracked").touch()
-    assert environment.git_state(folder) == clean
-
-    (folder / "train.py").write_text("x = 2\n")
-    dirty = environment.git_state(folder)
-    assert (dirty.commit, dirty.dirty) == (clean.commit, True)
-    assert dirty.diff is not None
-    (folder / "train.py").write_text("x = 3\n")
-    assert environment.git_state(folder).diff not in (dirty.diff, None)
+def test_a_file_that_is_gone_is_listed_as_not_seen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "gone.py").write_text("x = 1\n")
+    (folder / "gone.py").chmod(0)
+    module = ModuleType("gone")
+    module.__file__ = str(folder / "gone.py")
+    monkeypatch.setitem(sys.modules, "gone", module)
+    observer = environment.Observer(folder)
+    try:
+        (folder / "gone.py").read_bytes()
+    except PermissionError:
+        assert observer.environment()["not_seen"] == ["code: gone.py can't be read"]
+    else:  # root reads everything
+        assert [path for path, _ in observer.code().files] == ["gone.py"]
