@@ -16,6 +16,8 @@ _INSTALLED = re.compile(
     rf"[\\/](site|dist)-packages[\\/]|^({re.escape(os.path.dirname(os.__file__))}|{re.escape(str(_OWN_FOLDER))})[\\/]"
 )
 """Tells most installed modules by their path alone: to resolve each of a thousand would cost 40 ms."""
+_ELSEWHERE = set[str]()
+"""The names of modules that are known to be installed: no run of this process need look at them again."""
 
 
 class SourceFiles:
@@ -42,12 +44,13 @@ class SourceFiles:
 
 def _project_files(project: Path, looked_at: set[str]) -> Iterator[Path]:
     """Source files of the project among the modules imported since; the script itself counts wherever it lies."""
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if not isinstance(file, str) or not file.endswith((".py", ".pyw")) or file in looked_at:
+    for name in sys.modules.keys() - looked_at - _ELSEWHERE:
+        looked_at.add(name)
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if not isinstance(file, str) or not file.endswith((".py", ".pyw")):
             continue
-        looked_at.add(file)
         if _INSTALLED.search(file):
+            _ELSEWHERE.add(name)
             continue
         try:
             path = Path(file).resolve()

@@ -20,13 +20,13 @@ from .redaction import redact
 
 
 class Observer:
-    """Notes a process's code, packages and surroundings while a run is open."""
+    """Notes a process's code, packages and surroundings while a run is open; git's state when it is made."""
 
     def __init__(self, project: Path) -> None:
         self._project = project
         self._sources = SourceFiles(project)
         self._git = git_state(project)
-        self._sources.look()
+        self._machine: dict[str, JSON] | None = None
 
     def code(self) -> Code:
         """The project's source files imported so far; each one's bytes as they were when first noticed."""
@@ -35,7 +35,9 @@ class Observer:
 
     def environment(self) -> dict[str, JSON]:
         """Everything else that is worth knowing, in the keys that docs/format.md lists."""
-        found: dict[str, JSON] = describe_machine() | {"packages": imported_packages()}
+        if self._machine is None:
+            self._machine = describe_machine()
+        found: dict[str, JSON] = self._machine | {"packages": imported_packages()}
         if self._git.details:
             found["git"] = self._git.details
         if entry := entry_point(self._project):
