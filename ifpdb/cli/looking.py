@@ -9,7 +9,7 @@ import click
 
 from ..capture.features import FeatureSchema
 from ..compare import compare
-from ..digest import say_parts
+from ..digest import EVALUATION_ROLES, say_parts
 from ..model import Model
 from ..records import Dataset, Node, Run, Version
 from .graph import draw
@@ -161,7 +161,10 @@ def _data_line(dataset: Dataset) -> str:
 
 
 def _dataset_name(record: Version | Run, identity: str) -> str:
-    return next((d.name for d in record.data if d.identity == identity and d.name), short(identity))
+    same = [dataset for dataset in record.data if dataset.identity == identity]
+    name = next((dataset.name for dataset in same if dataset.name), short(identity))
+    trained = any(dataset.role not in EVALUATION_ROLES for dataset in same)
+    return f"{name} (training data: no gate counts it)" if trained else name
 
 
 def _wrapped(items: Iterable[str]) -> str:

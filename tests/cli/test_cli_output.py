@@ -120,3 +120,14 @@ def test_the_log_draws_every_ancestor_once(cli: Cli, two: ifp.Registry, make: Ca
         out = cli(*words).out
         for number in (1, 2, 3):
             assert out.count(two.resolve(f"fraud@v{number}").run) == 1
+
+
+def test_a_metric_on_the_training_data_is_shown_as_one(cli: Callable[..., Any], registry: ifp.Registry, folder: Path) -> None:
+    (folder / "t.csv").write_text("a\n1\n")
+    (folder / "h.csv").write_text("a\n2\n")
+    with ifp.track("fraud", data={"train": "t.csv", "holdout": "h.csv"}) as run:
+        run.log_metric("f1", 0.5, dataset="train")
+        run.log_metric("auc", 0.6, dataset="holdout")
+    shown = cli("show", run.id).out
+    assert "f1 = 0.5 on t.csv (training data: no gate counts it)\n" in shown
+    assert "auc = 0.6 on h.csv\n" in shown
