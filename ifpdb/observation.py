@@ -12,6 +12,7 @@ from .capture import environment, randomness
 from .capture.estimator import Fit, watching
 from .capture.features import FeatureSchema
 from .capture.inputs import Inputs
+from .capture.torchfit import unwrapped
 from .digest import JSON
 from .errors import Ambiguous, IfpError, UsageError
 from .records import Code, Dataset
@@ -58,7 +59,7 @@ class Observation:
 
     def logged(self, model: object) -> None:
         """Remember that this object was kept as the run's model."""
-        self._logged = self._watch.find(model)
+        self._logged = self._watch.find(unwrapped(model))
 
     @property
     def fitted(self) -> bool:
@@ -72,7 +73,7 @@ class Observation:
     def of(self, model: object) -> Captured:
         """What was captured of a model: of this object, or, for a path or None, of the one that was logged or fitted."""
         unnamed = model is None or isinstance(model, str | os.PathLike)
-        fit = (self._logged or self._only()) if unnamed else self._watch.find(model)
+        fit = (self._logged or self._only()) if unnamed else self._watch.find(unwrapped(model))
         return Captured() if fit is None else _captured(fit)
 
     def _only(self) -> Fit | None:
@@ -84,7 +85,10 @@ class Observation:
 
 def _captured(fit: Fit) -> Captured:
     kind = type(fit.model)
-    seen = {"estimator": f"{kind.__module__}.{kind.__qualname__}", "method": fit.method, "seconds": round(fit.seconds, 6)}
+    seen: dict[str, JSON] = {"estimator": f"{kind.__module__}.{kind.__qualname__}", "method": fit.method}
+    seen["seconds"] = round(fit.seconds, 6)
+    if (steps := getattr(fit, "steps", None)) is not None:
+        seen["steps"] = steps
     known = Captured(fit.params, fit.seed, fit=seen, problem=fit.problem)
     if not isinstance(fit.described, Inputs):
         return known

@@ -178,7 +178,7 @@ class Measurement:
 class Run:
     """One execution, observed. Times are registry times (UTC text); `version` is the digest it registered, or None.
 
-    `fit` is what was seen training, {"estimator", "method", "seconds"}, or None.
+    `fit` is what was seen training, {"estimator", "method", "seconds"} and of a torch loop "steps", or None.
     """
 
     id: str

@@ -15,9 +15,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from .boosting import TARGETS as BOOSTING
+from .deep import TARGETS as DEEP
 from .fits import INSIDE, Description, Fit, Watch, context, inside, note_elsewhere, watch_for
 from .hyperparameters import arguments, hyperparameters
 from .patching import Call, Function, Hook, Target, Training, by_name, names_of, opened
+from .torchfit import HOOKS as TORCH
 
 __all__ = ["HOOKS", "TARGETS", "Description", "Fit", "Watch", "watching"]
 
@@ -46,11 +48,12 @@ def _read(call: Call) -> Training:
 
 TARGETS: tuple[Target, ...] = (
     *BOOSTING,
+    *DEEP,
     Target("sklearn.base", "BaseEstimator", ("fit", "fit_transform", "fit_predict", "partial_fit"), _read),
 )
 """Every library that is covered. Of two rows that meet on one class, the first to patch a method has it."""
 
-HOOKS: tuple[Hook, ...] = ()
+HOOKS: tuple[Hook, ...] = TORCH
 """Libraries that are watched without patches: theirs ask `fits.current()` for the watch and `add` a Fit to it."""
 
 

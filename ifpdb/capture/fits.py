@@ -69,7 +69,7 @@ class Watch:
         """The fit of this very object; else the newest whose object it is a part of.
 
         Parts are a search's `best_estimator_`, the steps of a pipeline, the estimators among the parameters of a
-        meta-estimator, and the booster inside xgboost's and lightgbm's estimators.
+        meta-estimator, and the booster inside xgboost's and lightgbm's estimators, the modules inside a torch module.
         """
         whole = (fit for fit in reversed(self.fits) if any(part is model for part in _parts(fit.model)))
         return self.fit_of(model) or next(whole, None)
@@ -175,6 +175,8 @@ def _parts(model: Any) -> Iterator[Any]:
 
 def _inner(model: Any) -> Iterator[Any]:
     fitted = vars(model) if hasattr(model, "__dict__") else {}
+    if hasattr(model, "forward") and hasattr(model, "children"):  # torch's modules
+        yield from model.children()
     yield from (fitted[name] for name in ("best_estimator_", "_Booster") if fitted.get(name) is not None)
     with suppress(Exception):  # someone else's get_params
         get_params = getattr(model, "get_params", None) if not isinstance(model, type) else None

@@ -210,7 +210,7 @@ import numpy as np
 from ifpdb.capture.estimator import watching
 from ifpdb.capture import patching
 class Kept:
-    def add(self, X, y, w): pass
+    def add(self, X, y, w, *, last): pass
 X = np.random.default_rng(0).normal(size=(40, 3)); y = (X[:, 0] > 0).astype(int)
 with watching(Kept) as watch:
     import xgboost, lightgbm, catboost
