@@ -140,7 +140,7 @@ CREATE TABLE run (
   started_at    TEXT NOT NULL,
   ended_at      TEXT,
   error         TEXT,                                        -- 'ValueError: …' of a failed run
-  fit           TEXT CHECK (json_type(fit) = 'object'),      -- what was seen training: {"estimator", "method", "seconds", "steps"?}
+  fit           TEXT CHECK (json_type(fit) = 'object'),      -- seen training: {"estimator", "method", "seconds", "steps"?}
   seed          INTEGER,
   command       TEXT CHECK (json_type(command) = 'array'),   -- argv, secrets removed, paths relative to the project
   environment   INTEGER REFERENCES environment(key),

@@ -306,10 +306,9 @@ class Registry:
             if not path.exists():
                 raise UsageError(f"there is no file or folder {path}")
             return self.blobs.put_path(path, name=name, format=formats.guess(path), progress=progress)
-        data, format, runs_code = formats.dump(artifact)
-        kept = self.blobs.put_bytes(data, name=name, format=format)
+        kept, runs_code = self.blobs.put_written(lambda file: formats.dump_into(file, artifact), name=name)
         if runs_code:
-            trust.trust(kept.digest, f"serialized here from a {type(artifact).__name__}")
+            trust.trust(kept.digest, kept.format, f"serialized here from a {type(artifact).__name__}")
         return kept
 
     def _parents(self, tx: Connection, wanted: Sequence[Parent]) -> list[tuple[int, str]]:

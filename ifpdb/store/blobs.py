@@ -13,6 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import xxhash
 
@@ -67,6 +68,23 @@ class BlobStore:
         """Keep these bytes as a file."""
         blob, anew = self._put(data)
         return Artifact(name, blob.digest, blob.size, format, "file", anew, (blob,))
+
+    def put_written(self, write: Callable[[IO[bytes]], tuple[str, bool]], *, name: str) -> tuple[Artifact, bool]:
+        """Keep what `write` puts into an empty file; it says the format, and something that is handed on.
+
+        The bytes go to the disk as they are written, so that an object of any size needs no second copy in memory.
+        """
+        with self._temporary() as (temporary, descriptor):
+            with open(descriptor, "w+b", closefd=False) as file:
+                format, said = write(file)
+                file.flush()
+                size = file.seek(0, os.SEEK_END)
+                file.seek(0)
+                with Hashing(overlapped=False) as hashing:
+                    while chunk := file.read(1 << 20):
+                        hashing.update(memoryview(chunk))
+                    blob = hashing.result(size)
+            return Artifact(name, blob.digest, size, format, "file", self._name(temporary, descriptor, blob), (blob,)), said
 
     def read(self, digest: str) -> bytes:
         """A blob's bytes, verified. Raises NotFound when they are not here, IntegrityError when they are others."""
@@ -186,7 +204,7 @@ class BlobStore:
         try:
             if not folder.is_dir():
                 self._make_folders()
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0), 0o600)
+            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o600)
             yield path, descriptor
         except OSError as error:
             raise StorageError(f"{self.root} can't be written: {error.strerror}; nothing was registered") from error

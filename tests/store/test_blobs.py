@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 import pytest
 import xxhash
@@ -441,3 +442,28 @@ def test_overlapped_work_stores_the_same_bytes(folder: Path, monkeypatch: pytest
     kept = store.put_path(folder / "big.bin", name="model", format="bytes")
     assert kept.digest == "sha256:" + hashlib.sha256(data).hexdigest()
     assert store.read(kept.digest) == data
+
+
+def test_what_is_written_piece_by_piece_is_kept_like_any_other(store: BlobStore) -> None:
+    def write(file: IO[bytes]) -> tuple[str, bool]:
+        file.write(b"x" * (3 << 20))
+        file.seek(0)
+        file.write(b"y")
+        return "bytes", True
+
+    kept, said = store.put_written(write, name="model")
+    data = b"y" + b"x" * ((3 << 20) - 1)
+    again = store.put_bytes(data, name="model", format="bytes")
+    assert (said, kept.size, kept.digest, kept.blobs) == (True, len(data), sha256(data), again.blobs)
+    assert (kept.stored_anew, again.stored_anew) == (True, False)
+    assert store.read(kept.digest) == data
+
+
+def test_what_fails_while_it_is_written_leaves_nothing(store: BlobStore) -> None:
+    def write(file: IO[bytes]) -> tuple[str, bool]:
+        file.write(b"half")
+        raise UsageError("it can't be kept")
+
+    with pytest.raises(UsageError, match="it can't be kept"):
+        store.put_written(write, name="model")
+    assert not [path for path in store.root.rglob("*") if path.is_file()]

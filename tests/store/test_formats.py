@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import io
+import os
 import pickle
+import subprocess
+import sys
 import threading
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import joblib
 import numpy
 import pytest
+import sklearn
 from hypothesis import given
 from hypothesis.extra import numpy as arrays
 from sklearn.datasets import load_iris
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from ifpdb.errors import Refused, UsageError
@@ -82,33 +87,77 @@ def test_any_other_object_is_pickled(value: Any) -> None:
     assert formats.load(data, name) == value
 
 
-class Holder:
-    def __init__(self, **attributes: Any) -> None:
-        self.__dict__.update(attributes)
+def test_a_pickle_that_changes_with_the_hash_seed_is_still_loaded_equal() -> None:
+    data, name, _ = formats.dump({"a", "b", "c"})
+    assert formats.load(data, name) == {"a", "b", "c"}
 
 
-@pytest.mark.parametrize("culprit", [lambda x: x, threading.Lock()], ids=["lambda", "lock"])
-def test_an_attribute_that_cannot_be_pickled_is_named(culprit: Any) -> None:
-    with pytest.raises(UsageError, match="this Holder can't be kept: its attribute 'callback' is in the way"):
-        formats.dump(Holder(name="x", callback=culprit))
-
-
-def test_an_object_that_cannot_be_pickled_as_a_whole_is_refused() -> None:
-    with pytest.raises(UsageError, match="can't be kept"):
+def test_what_cannot_be_kept_is_named_with_its_type(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"this Pipeline can't be kept: steps\[1\]\[1\].func is a lambda: put it at the top"):
+        formats.dump(make_pipeline(StandardScaler(), FunctionTransformer(lambda x: x)))
+    with pytest.raises(UsageError, match="this lock can't be kept"):
         formats.dump(threading.Lock())
 
 
-class BreaksWhenLoaded:
-    def __setstate__(self, state: object) -> None:
-        raise ValueError("not today")
+SCRIPT = """
+import pickle, warnings
+from ifpdb.store import formats
 
-    def __getstate__(self) -> object:
-        return {"a": 1}
+class Model:
+    pass
+
+def rate(x):
+    return x
+
+for value in (Model(), {"rates": [rate]}):
+    with warnings.catch_warnings(record=True) as told:
+        pickle.loads(formats.dump(value)[0])
+    print(*(warning.message for warning in told))
+"""
 
 
-def test_an_object_that_could_not_be_loaded_again_is_refused_at_once() -> None:
-    with pytest.raises(UsageError, match="not today"):
-        formats.dump(BreaksWhenLoaded())
+def test_what_only_this_script_could_load_is_kept_with_a_warning() -> None:
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    for line, kind, name in zip(done.stdout.splitlines(), ("Model", "dict"), ("Model", "rate"), strict=True):
+        assert line.startswith(f"{name} is defined in the script or notebook itself, and only there can this {kind} be loaded")
+        assert "move it to a module" in line
+
+
+def test_text_that_only_speaks_of_main_is_kept() -> None:
+    assert formats.dump(["__main__", {"__main__": 1}])[1] == "pickle"
+
+
+TWICE = """
+import sys, hashlib, numpy
+sys.path.insert(0, sys.argv[1])
+from test_formats import ESTIMATORS, X, Y
+from ifpdb.store import formats
+for value in (numpy.arange(6.0).reshape(2, 3), {"a": [1, "b", None]}, *(e.fit(X, Y) for e in ESTIMATORS)):
+    print(hashlib.sha256(formats.dump(value)[0]).hexdigest())
+"""
+
+
+def test_two_processes_give_the_same_bytes() -> None:
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", TWICE, str(Path(__file__).parent)],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(said) == 1
+    assert len(said.pop().split()) == 2 + len(ESTIMATORS)
+
+
+def test_a_model_of_another_release_is_loaded_with_a_warning() -> None:
+    data, name, _ = formats.dump(StandardScaler().fit(X))
+    older = data.replace(sklearn.__version__.encode(), b"0.9.9"[: len(sklearn.__version__)])
+    assert older != data
+    with pytest.warns(sklearn.exceptions.InconsistentVersionWarning, match=r"0\.9\.9"):
+        formats.load(older, name)
 
 
 @pytest.mark.parametrize("name", [formats.BYTES, "nonsense", ""])
@@ -125,7 +174,7 @@ def test_an_npy_with_objects_in_it_is_not_unpickled() -> None:
         formats.load(buffer.getvalue(), "npy")
 
 
-@pytest.mark.parametrize("name", ["pickle", "joblib", "torch"])
+@pytest.mark.parametrize("name", ["pickle", "joblib", "torch", "keras"])
 def test_formats_that_run_code_say_so(name: str) -> None:
     assert formats.runs_code(name)
 
@@ -147,6 +196,15 @@ def write_npy(path: Path) -> None:
         numpy.save(file, numpy.arange(2))
 
 
+def write_torch(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(1))
+
+
+def write_cbm(path: Path) -> None:
+    path.write_bytes(b"CBM1" + bytes(40))
+
+
 def write_nothing(path: Path) -> None:
     path.touch()
 
@@ -165,6 +223,10 @@ def write_nothing(path: Path) -> None:
         (write_nothing, "empty.bin", "bytes"),
         (write_nothing, "model.onnx", "onnx"),
         (write_nothing, "model.safetensors", "safetensors"),
+        (write_nothing, "model.keras", "keras"),
+        (write_nothing, "model.cbm", "catboost"),
+        (write_torch, "pytorch_model.bin", "torch"),
+        (write_cbm, "model.bin", "catboost"),
     ],
 )
 def test_a_file_is_known_by_its_first_bytes_before_its_name(folder: Path, write: Any, name: str, format: str) -> None:

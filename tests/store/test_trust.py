@@ -1,22 +1,13 @@
-"""The trust list, and what a pickle would import, read without importing it."""
+"""The trust list: a user's own, whole whatever else writes to it, and taken back one digest at a time."""
 
 from __future__ import annotations
 
-import io
-import pickle
-import pickletools
 import subprocess
 import sys
-import zipfile
-from collections import OrderedDict
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-import joblib
-import numpy
+import platformdirs
 import pytest
-from sklearn.ensemble import RandomForestClassifier
 
 from ifpdb.digest import sha256
 from ifpdb.errors import StorageError
@@ -26,26 +17,35 @@ DIGEST = sha256(b"model")
 
 
 def test_nothing_is_trusted_at_first(home: Path) -> None:
-    assert not trust.is_trusted(DIGEST)
+    assert not trust.is_trusted(DIGEST, "pickle")
+    assert trust.trusted() == []
+
+
+def test_bytes_are_trusted_as_one_format(home: Path) -> None:
+    trust.trust(DIGEST, "joblib", "read as joblib it is harmless")
+    assert not trust.is_trusted(DIGEST, "pickle")
+    trust.trust(DIGEST, "pickle", "and so it is as a pickle")
+    assert [entry.format for entry in trust.trusted()] == ["joblib", "pickle"]
+    assert trust.distrust(DIGEST)
     assert trust.trusted() == []
 
 
 def test_what_is_trusted_stays_so_with_the_reason(home: Path) -> None:
-    trust.trust(DIGEST, "serialized here")
-    trust.trust(sha256(b"other"), "ifp trust")
-    assert trust.is_trusted(DIGEST)
-    assert not trust.is_trusted(sha256(b"third"))
-    assert [(digest, why.split(" ", 1)[1]) for digest, why in trust.trusted()] == [
+    trust.trust(DIGEST, "pickle", "serialized here")
+    trust.trust(sha256(b"other"), "pickle", "ifp trust")
+    assert trust.is_trusted(DIGEST, "pickle")
+    assert not trust.is_trusted(sha256(b"third"), "pickle")
+    assert [(entry.digest, entry.why) for entry in trust.trusted()] == [
         (DIGEST, "serialized here"),
         (sha256(b"other"), "ifp trust"),
     ]
 
 
 def test_trust_does_not_travel_to_another_home(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trust.trust(DIGEST, "here")
+    trust.trust(DIGEST, "pickle", "here")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("HOME", str(tmp_path / "elsewhere"))
-    assert not trust.is_trusted(DIGEST)
+    assert not trust.is_trusted(DIGEST, "pickle")
 
 
 def test_a_list_that_cannot_be_written_is_told(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,108 +53,57 @@ def test_a_list_that_cannot_be_written_is_told(home: Path, tmp_path: Path, monke
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
     monkeypatch.setenv("HOME", str(tmp_path / "file"))
     with pytest.raises(StorageError, match="trust list"):
-        trust.trust(DIGEST, "here")
+        trust.trust(DIGEST, "pickle", "here")
 
 
-def imports(folder: Path, data: bytes) -> list[str]:
-    path = folder / "model.pkl"
-    path.write_bytes(data)
-    return trust.imports_of(path)
+def test_trust_can_be_taken_back(home: Path) -> None:
+    trust.trust(DIGEST, "pickle", "here")
+    trust.trust(sha256(b"other"), "pickle", "there")
+    assert trust.distrust(DIGEST)
+    assert not trust.is_trusted(DIGEST, "pickle")
+    assert not trust.distrust(DIGEST)
+    assert [entry.why for entry in trust.trusted()] == ["there"]
 
 
-class Evil:
-    def __reduce__(self) -> tuple[Any, ...]:
-        return (__import__("os").system, ("touch it-ran",))
+def place(digest: str) -> Path:
+    """Where the list keeps a digest."""
+    trust.trust(digest, "pickle", "here")
+    return next(Path(platformdirs.user_data_path("ifp", appauthor=False)).rglob(digest.removeprefix("sha256:") + ".pickle"))
 
 
-def true_imports(data: bytes) -> set[str]:
-    """What the standard unpickler really looks up."""
-    found = set()
-
-    class Watching(pickle.Unpickler):
-        def find_class(self, module: str, name: str) -> Any:
-            found.add(f"{module}.{name}")
-            return super().find_class(module, name)
-
-    Watching(io.BytesIO(data)).load()
-    return found
+@pytest.mark.parametrize(
+    "name", ["junk", ".DS_Store", "A" * 64 + ".pickle", "a" * 63 + ".pickle", "a" * 64, "a" * 64 + ".pickle~"]
+)
+def test_what_else_lies_in_the_folder_is_passed_over(home: Path, name: str) -> None:
+    (place(DIGEST).parent / name).write_bytes(b"\xff\x00")
+    (place(DIGEST).parent / ("b" * 64 + ".pickle")).mkdir()
+    assert [entry.digest for entry in trust.trusted()] == [DIGEST]
 
 
-OBJECTS: list[Any] = [
-    {"plain": [1, 2.5, "text", None]},
-    Fraction(1, 3),
-    [OrderedDict(a=1), OrderedDict(b=2), Fraction(1, 2), Fraction(1, 4)],
-    [len, max, min, sorted, Fraction, OrderedDict],
-    [[], "collections", OrderedDict, "fractions", Fraction],
-    numpy.arange(3),
-    numpy.array([Fraction(1, 2)], dtype=object),
-]
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"no-time"])
+def test_an_entry_that_says_nothing_sensible_still_counts(home: Path, content: bytes) -> None:
+    place(DIGEST).write_bytes(content)
+    assert trust.is_trusted(DIGEST, "pickle")
+    assert trust.trusted()[0].digest == DIGEST
 
 
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize("value", OBJECTS, ids=str)
-def test_the_imports_of_a_pickle_are_those_that_loading_it_makes(folder: Path, value: Any, protocol: int) -> None:
-    data = pickle.dumps(value, protocol)
-    assert set(imports(folder, data)) == true_imports(data)
-    slim = pickletools.optimize(data)
-    assert set(imports(folder, slim)) == true_imports(slim)
+@pytest.mark.parametrize("digest", ["", "sha256:", "sha256:../../x", "junk", "sha256:" + "A" * 64])
+def test_only_digests_can_be_trusted(home: Path, digest: str) -> None:
+    with pytest.raises(AssertionError, match="no digest"):
+        trust.trust(digest, "pickle", "x")
 
 
-def test_the_imports_of_a_forest_are_those_that_loading_it_makes(folder: Path) -> None:
-    forest = RandomForestClassifier(n_estimators=2, random_state=0).fit([[0], [1]], [0, 1])
-    data = pickle.dumps(forest, 5)
-    assert set(imports(folder, data)) == true_imports(data)
-
-
-def test_looking_runs_nothing(folder: Path) -> None:
-    assert imports(folder, pickle.dumps(Evil()))[0].endswith(".system")
-    assert not (folder / "it-ran").exists()
-
-
-LOOK = """
+MANY = """
 import sys
-from pathlib import Path
 from ifpdb.store import trust
-print(trust.imports_of(Path("m.pkl")), "this" in sys.modules)
+for n in range(100):
+    trust.trust("sha256:" + f"{n:064x}", "pickle", "by process " + sys.argv[1] * 1000)
+    assert all(entry.why.startswith("by process ") and len(entry.why) > 1000 for entry in trust.trusted())
 """
 
 
-def test_looking_imports_nothing(folder: Path) -> None:
-    (folder / "m.pkl").write_bytes(b"\x80\x04cthis\nantigravity\n.")
-    done = subprocess.run([sys.executable, "-c", LOOK], capture_output=True, text=True, check=True)
-    assert done.stdout == "['this.antigravity'] False\n"
-
-
-def test_a_zip_is_looked_into(folder: Path) -> None:
-    with zipfile.ZipFile(folder / "model.pkl", "w") as archive:
-        archive.writestr("model/data.pkl", pickle.dumps(Fraction(1, 2)))
-        archive.writestr("model/data/0", b"weights")
-    assert trust.imports_of(folder / "model.pkl") == ["fractions.Fraction"]
-
-
-def test_a_damaged_zip_is_told_to_be_unreadable(folder: Path) -> None:
-    path = folder / "model.pkl"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("data.pkl", pickle.dumps(Fraction(1, 2)))
-    data = bytearray(path.read_bytes())
-    data[40:60] = bytes(20)
-    path.write_bytes(data)
-    found = trust.imports_of(path)
-    assert len(found) == 1
-    assert found[0].startswith("<unreadable")
-
-
-@pytest.mark.parametrize("data", [b"", b"no pickle", b"\x80\x05\x95", b"\x80\x04cos\nsys", pickle.dumps([1, 2])[:-1]])
-def test_what_cannot_be_read_to_its_end_is_told(folder: Path, data: bytes) -> None:
-    assert any(found.startswith("<unreadable") for found in imports(folder, data))
-
-
-def test_a_joblib_file_with_arrays_in_it_is_told_to_be_read_in_part(folder: Path) -> None:
-    joblib.dump({"a": Fraction(1, 2), "b": numpy.arange(100)}, folder / "model.joblib")
-    found = trust.imports_of(folder / "model.joblib")
-    assert "fractions.Fraction" in found
-    assert any(entry.startswith("<unreadable") for entry in found)
-
-
-def test_a_folder_has_to_be_looked_at_by_hand(folder: Path) -> None:
-    assert trust.imports_of(folder)[0].startswith("<a folder")
+def test_processes_that_write_at_once_leave_whole_entries(home: Path) -> None:
+    running = [subprocess.Popen([sys.executable, "-c", MANY, str(n)], stderr=subprocess.PIPE, text=True) for n in range(3)]
+    assert [process.communicate()[1] for process in running] == ["", "", ""]
+    assert len(trust.trusted()) == 100
+    assert not [entry for entry in place(DIGEST).parent.iterdir() if entry.name.startswith(".")]
