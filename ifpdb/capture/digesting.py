@@ -5,10 +5,9 @@ Large tables are hashed by two threads, which numpy and hashlib let run at once;
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
 
 from ..errors import UsageError
 from ..records import Column
@@ -30,6 +29,7 @@ class Digesting:
         self._profilers = [Profiler(one.type, categorical=one.categorical) for one in fields] if profile else None
         self._waiting: list[list[Values]] = []
         self._pool: ThreadPoolExecutor | None = None
+        self._running: tuple[int, list[Future[list[tuple[bytes, int]]]]] = 0, []
 
     def add(self, fields: Sequence[Field], leaves: Iterable[list[Values]], *, last: bool) -> None:
         """Take in leaves of any sizes. What fills no leaf waits in a copy for more; with `last` there is none to come.
@@ -46,6 +46,7 @@ class Digesting:
                     self._take(leaf)
                 else:
                     self._waiting = [[copied(values) for values in leaf]]
+            self._settle()
         finally:
             if self._pool is not None:
                 self._pool.shutdown()
@@ -56,6 +57,7 @@ class Digesting:
         for leaf in self._waiting:
             self._take(leaf)
         self._waiting = []
+        self._settle()
         columns = self.table.columns()
         if self._profilers is None:
             return columns
@@ -77,6 +79,8 @@ class Digesting:
             yield [joined(parts) for parts in zip(*waiting, strict=True)]
 
     def _take(self, leaf: list[Values]) -> None:
+        """Begin to hash a leaf, the one before being done; meanwhile the next one can be made."""
+        self._settle()
         kinds = [one.type for one in self.fields]
 
         def some(columns: range) -> list[tuple[bytes, int]]:
@@ -87,16 +91,21 @@ class Digesting:
                     self._profilers[i].add(present(kinds[i], leaf[i]))
             return found
 
-        self.table.add(leaf[0].count, self._shared_out(some, leaf))
-
-    def _shared_out(self, some: Callable[[range], list[Any]], leaf: list[Values]) -> list[Any]:
         size = sum(getattr(values.data, "nbytes", 0) for values in leaf)
         if size < _LARGE or len(leaf) == 1:
-            return some(range(len(leaf)))
+            self.table.add(leaf[0].count, some(range(len(leaf))))
+            return
         self._pool = self._pool or ThreadPoolExecutor(_THREADS)
         step = max(1, len(leaf) // (_THREADS * 2))
         jobs = [self._pool.submit(some, range(i, min(i + step, len(leaf)))) for i in range(0, len(leaf), step)]
-        return [one for job in jobs for one in job.result()]
+        self._running = leaf[0].count, jobs
+
+    def _settle(self) -> None:
+        """Wait for the leaf that is being hashed."""
+        rows, jobs = self._running
+        if jobs:
+            self.table.add(rows, [one for job in jobs for one in job.result()])
+        self._running = 0, []
 
 
 def _named(fields: Sequence[Field]) -> str:

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import quote
@@ -235,6 +236,7 @@ def _is_unfinished(path: Path) -> bool:
     return header[:8] == _JOURNAL_MAGIC and header[16:20] == bytes(4)
 
 
+@cache
 def schema_sql() -> str:
     """The text of schema.sql: beside the package in a checkout, inside it in an installed wheel."""
     package = Path(__file__).resolve().parent.parent

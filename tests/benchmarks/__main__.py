@@ -14,8 +14,10 @@ from pathlib import Path
 
 from bigfile import bigfile
 from capture import captured
+from datadigest import datadigest
 from lookups import lookups
 from points import points
+from record import record
 from report import RESULTS, Result, table, write
 from snippet import snippet
 from startup import startup
@@ -25,6 +27,8 @@ from writes import promote, register, together
 Part = Callable[[Path], Iterator[Result]]
 
 FULL: dict[str, Part] = {
+    "datadigest": lambda folder: datadigest(folder, rounds=5, rows=1_000_000),
+    "record": lambda folder: record(folder, turns=9),
     "snippet": lambda folder: snippet(folder, rounds=7, turns=9),
     "startup": lambda folder: startup(folder, turns=25),
     "register": lambda folder: register(folder, rounds=9, turns=40),
@@ -37,6 +41,8 @@ FULL: dict[str, Part] = {
     "validation": lambda folder: validation(folder, rounds=7, turns=500, rows=1_000_000),
 }
 QUICK: dict[str, Part] = {
+    "datadigest": lambda folder: datadigest(folder, rounds=3, rows=200_000),
+    "record": lambda folder: record(folder, turns=3),
     "snippet": lambda folder: snippet(folder, rounds=3, turns=5),
     "startup": lambda folder: startup(folder, turns=5),
     "register": lambda folder: register(folder, rounds=3, turns=20),
