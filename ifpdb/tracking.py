@@ -84,7 +84,7 @@ class TrackedRun:
         self._known_metrics: set[str] = set()
         self._autocapture = autocapture
         self._seen: Observation | None = None
-        self._registered = False
+        self._logged_model = self._registered = False
         self._place, self._actor = db, actor
         self._identities: dict[str | None, str] = {None: ""}
         self._registry: Registry | None = None
@@ -230,6 +230,7 @@ class TrackedRun:
         names.check_key(name, "artifact name")
         registry = self._open()
         kept = registry.keep(obj_or_path, name=name)
+        self._logged_model = self._logged_model or name == "model"
         if self._seen and name == "model":
             self._seen.logged(obj_or_path)
         with registry.writing() as (tx, by):
@@ -314,11 +315,12 @@ class TrackedRun:
             version = versions.read(tx, [key], registry, created=created)[0]
         self._datasets += more_data
         self._registered = True
+        self._logged_model = self._logged_model or parts.artifact is not None
         return version
 
     def _model(self, model: object, *, partial: bool) -> object:
         """What to register: what was given; None for what was logged as 'model'; else what was fitted."""
-        if model is not None or "model" in self.record().artifacts:
+        if model is not None or self._logged_model:
             return model
         if self._seen is None or (partial and not self._seen.fitted):
             if partial:

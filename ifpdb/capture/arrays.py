@@ -20,8 +20,13 @@ MOST_COLUMNS = 1_000
 def array(data: Any) -> tuple[list[Field], Iterator[list[Values]]]:
     """The fields and leaves of a numpy array, plain or structured.
 
-    Raises UsageError for one of no dimensions, of complex numbers or of mixed objects.
+    Raises UsageError for one of no dimensions, of complex numbers, of mixed objects or with values that are masked.
     """
+    import numpy
+
+    if isinstance(data, numpy.ma.MaskedArray):
+        data = _unmasked(data)
+    data = numpy.asarray(data)
     if data.dtype.names:
         columns = [data[name] for name in data.dtype.names]
         return _of_columns(list(data.dtype.names), columns)
@@ -37,6 +42,14 @@ def array(data: Any) -> tuple[list[Field], Iterator[list[Values]]]:
         return [Field(name, kind) for name in names], _blocks(data, kind)
     kind, leaves = _vectors(data, "x0")
     return [Field("x0", kind)], ([leaf] for leaf in leaves)
+
+
+def _unmasked(data: Any) -> Any:
+    if not data.mask.any():
+        return data.data
+    if data.dtype.kind != "f":
+        raise UsageError(f"a masked array of {data.dtype} has no digest: fill what is masked, or make it floats")
+    return data.filled(float("nan"))
 
 
 def type_of(dtype: Any, name: str) -> str:
@@ -246,20 +259,22 @@ def _plain(part: Any) -> Any:
 
 def _of_columns(names: list[str], columns: list[Any]) -> tuple[list[Field], Iterator[list[Values]]]:
     """Columns that are arrays of one length, each of one or more dimensions."""
-    parts = []
-    for name, data in zip(names, columns, strict=True):
-        if data.dtype.hasobject and data.ndim > 1:
-            raise UsageError(f"column {name!r} holds objects in {data.ndim} dimensions: make it an array of numbers")
-        if data.dtype.hasobject:
-            kind, whole = from_objects(data.tolist(), name)
-            parts.append((kind, _cuts(whole)))
-        elif data.ndim == 1:
-            kind = type_of(data.dtype, name)
-            parts.append((kind, (column(data[i : i + LEAF], kind) for i in range(0, len(data), LEAF))))
-        else:
-            parts.append(_vectors(data, name))
+    parts = [_one_column(name, data) for name, data in zip(names, columns, strict=True)]
     fields = [Field(name, kind) for name, (kind, _) in zip(names, parts, strict=True)]
     return fields, (list(leaf) for leaf in zip(*(leaves for _, leaves in parts), strict=True))
+
+
+def _one_column(name: str, data: Any) -> tuple[str, Iterator[Values]]:
+    """The type and the leaves of one column."""
+    if data.dtype.hasobject and data.ndim > 1:
+        raise UsageError(f"column {name!r} holds objects in {data.ndim} dimensions: make it an array of numbers")
+    if data.dtype.hasobject:
+        kind, whole = from_objects(data.tolist(), name)
+        return kind, _cuts(whole)
+    if data.ndim > 1:
+        return _vectors(data, name)
+    kind = type_of(data.dtype, name)
+    return kind, (column(data[i : i + LEAF], kind) for i in range(0, len(data), LEAF))
 
 
 def _cuts(whole: Values) -> Iterator[Values]:

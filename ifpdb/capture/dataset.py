@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
+from ..errors import IfpError, UsageError
 from ..names import check_key, check_role
 from ..records import Dataset
 from ..tree import hash_path
@@ -99,7 +99,12 @@ class Description:
 
     def add(self, data: object, *, last: bool = True) -> None:
         """Take in a table, or the next rows of it when `last` is false. Raises UsageError for what has no digest."""
-        self.add_leaves(*_leaves(data), last=last)
+        try:
+            self.add_leaves(*_leaves(data), last=last)
+        except (IfpError, OSError, MemoryError):
+            raise
+        except Exception as error:  # every library has its own for what it can't read
+            raise UsageError(f"this {type(data).__name__} can't be read ({type(error).__name__}: {error})") from error
 
     def add_leaves(self, fields: Sequence[Field], leaves: Iterable[Any], *, last: bool = True) -> None:
         """As `add`, for a table that was opened already."""
@@ -195,7 +200,7 @@ def _leaves(data: Any) -> tuple[list[Field], Iterable[Any]]:
         return arrays.tensor(data)
     if "torch.Dataset" in bases and hasattr(data, "__len__"):
         return arrays.items(data)
-    if isinstance(data, list | tuple):
+    if isinstance(data, list | tuple | range):
         return arrays.lists(data)
     if home == "torch" or hasattr(data, "__next__") or "torch.IterableDataset" in bases:
         raise UsageError(f"a {type(data).__name__} can't be read without using it up or mixing it: give the data behind it")

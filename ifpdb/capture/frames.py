@@ -113,6 +113,8 @@ def polars(frame: Any) -> Leaves:
         frame = frame.collect()
     if not hasattr(frame, "columns"):
         frame = frame.to_frame(frame.name or "x0")
+    if objects := [name for name, dtype in frame.schema.items() if str(dtype) == "Object"]:
+        raise UsageError(f"column {objects[0]!r} holds Python objects, which have no digest: make it numbers, text or times")
     if find_spec("pyarrow"):
         return of_arrow(frame.to_arrow())
     return narwhals(frame)
@@ -135,7 +137,7 @@ def of_arrow(table: Any) -> Leaves:
 
 def hugging_face(dataset: Any) -> Leaves:
     """A Hugging Face Dataset, as the Arrow table behind it."""
-    if hasattr(dataset, "keys") and not hasattr(dataset, "with_format"):
+    if isinstance(dataset, dict):
         raise UsageError("this is several datasets by split: name one, as in data['train'], or give a mapping of role to data")
     return of_arrow(dataset.with_format("arrow")[:])
 

@@ -57,7 +57,7 @@ def leaves(path: Path) -> tuple[list[Field], Iterator[list[Values]]]:
 def _parquet(path: Path) -> tuple[Any, Iterator[Any]]:
     from pyarrow import parquet
 
-    file = parquet.ParquetFile(path)
+    file = parquet.ParquetFile(path, pre_buffer=False)  # else all row groups are read ahead
     return file.schema_arrow, file.iter_batches()
 
 
