@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from .capture.dataset import hash_data
-    from .capture.features import Feature, FeatureSchema
-    from .capture.validation import Problem, Validation
+    from .capture.data.dataset import hash_data
+    from .capture.schema.features import Feature, FeatureSchema
+    from .capture.schema.validation import Problem, Validation
     from .desk import Registry, init, open
     from .doors import get_run, register, registry
     from .errors import (
@@ -58,9 +58,9 @@ if TYPE_CHECKING:
     from .tracking import TrackedRun, track
 
 _HOME = {
-    "capture.dataset": "hash_data",
-    "capture.features": "Feature FeatureSchema",
-    "capture.validation": "Problem Validation",
+    "capture.data.dataset": "hash_data",
+    "capture.schema.features": "Feature FeatureSchema",
+    "capture.schema.validation": "Problem Validation",
     "doors": "get_run register registry",
     "errors": "Ambiguous Busy Conflict GateFailed IfpError IntegrityError NeedsReason NotFound Refused StorageError "
     "Untrusted UsageError",

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .capture.features import Feature
+from .capture.schema.features import Feature
 from .digest import integer_to_json, number_to_json
 from .records import Change, Dataset, Measurement, Version
 

@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from . import digest, names, promotion, registration, settings, times
-from .capture import dataset as datasets
-from .capture.features import read_schema
+from .capture.data import dataset as datasets
+from .capture.schema.features import read_schema
 from .errors import NotFound, UsageError
 from .ledger import datasets as dataset_rows
 from .ledger import events, facts, lineage, metrics, resolve, runs, stages, versions

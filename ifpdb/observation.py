@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .capture import environment, randomness
-from .capture.estimator import Fit, watching
-from .capture.features import FeatureSchema
-from .capture.inputs import Inputs
-from .capture.torchfit import unwrapped
+from .capture.fit.estimator import Fit, watching
+from .capture.fit.inputs import Inputs
+from .capture.fit.torchfit import unwrapped
+from .capture.record import environment, randomness
+from .capture.schema.features import FeatureSchema
 from .digest import JSON
 from .errors import Ambiguous, IfpError, UsageError
 from .records import Code, Dataset

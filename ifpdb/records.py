@@ -15,7 +15,7 @@ from .digest import integer_to_json, number_to_json
 if TYPE_CHECKING:
     from os import PathLike
 
-    from .capture.features import FeatureSchema
+    from .capture.schema.features import FeatureSchema
 
 
 class ArtifactSource(Protocol):

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from . import digest, names, promotion
-from .capture.features import FeatureSchema
+from .capture.schema.features import FeatureSchema
 from .errors import Conflict, Refused, UsageError
 from .ledger import events, facts, runs, stages, versions
 from .ledger.metrics import measurements_of

@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from . import digest, names, registration
-from .capture import dataset as datasets
-from .capture.features import read_schema
-from .capture.sources import Source
+from .capture.data import dataset as datasets
+from .capture.data.sources import Source
+from .capture.schema.features import read_schema
 from .desk import Lineage, Registry, init, parse_lineage
 from .errors import UsageError
 from .ledger import datasets as dataset_rows

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ifpdb.capture.features import Feature, make_schema
+from ifpdb.capture.schema.features import Feature, make_schema
 from ifpdb.compare import compare
 from ifpdb.digest import canonical
 from ifpdb.records import Artifact, Change, Code, Dataset, Measurement, Version

@@ -21,7 +21,7 @@ import xxhash
 
 import ifpdb as ifp
 from ifpdb import digest, tree
-from ifpdb.capture.features import read_schema, schema_body
+from ifpdb.capture.schema.features import read_schema, schema_body
 from ifpdb.ledger import events
 from ifpdb.store import live, series
 

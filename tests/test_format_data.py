@@ -14,8 +14,8 @@ import pytest
 from scipy import sparse
 from test_format import VECTORS, sha256
 
-from ifpdb.capture import csvfile
-from ifpdb.capture.dataset import describe, hash_data
+from ifpdb.capture.data import csvfile
+from ifpdb.capture.data.dataset import describe, hash_data
 
 LEAF = 65_536
 

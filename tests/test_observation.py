@@ -273,7 +273,7 @@ def test_the_random_state_of_the_start_is_kept(registry: ifp.Registry) -> None:
     artifact = registry.artifact(run.id, "random-state")
     state = registry.blobs.read(artifact.digest)
     assert {"numpy", "python"} <= set(json.loads(state))
-    from ifpdb.capture import randomness
+    from ifpdb.capture.record import randomness
 
     np.random.seed(6)
     randomness.restore(state)

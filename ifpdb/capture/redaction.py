@@ -1,44 +1,88 @@
-"""Secrets taken out of what is recorded: by the name of the option or variable, or by the form of the value."""
+"""Secrets taken out of what is recorded: by the name of the option or field, or by the form of the value.
+
+In doubt a value goes: a run without one argument can still be understood, a leaked password can't be taken back. What
+training code is full of, such as `--max-tokens 5`, `--pad-token <pad>` or a commit, stays.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 
-_SECRET_KEY = re.compile(
-    r"(?i)(pass(word|wd|phrase)?|secret|token(?!i|s)|api[_-]?key|auth(?!or(?!iz))|credential|private|session|cookie|dsn|signature"
-    r"|conn(ection)?[_-]?str|access[_-]?key|\bsas\b)"
+REDACTED = "<redacted>"
+
+_SECRET_NAME = re.compile(
+    r"password|passwd|passphrase|passcode|secret(?!ary)|credential|api_?key|authorization"
+    r"|(?:^|_)(?:pass|pwd|pw|auth|creds|dsn|jwt|otp|sas|bearer|cookies?|signature|session_?id|session_key)$"
+    r"|conn(?:ection)?_?str(?:ing)?$|(?:access|account|auth|client|deploy|encryption|licen[cs]e|master|private|service|shared"
+    r"|signing|ssh|storage|subscription|anthropic|azure|comet|hf|kaggle|neptune|openai|wandb)_?key$"
+    r"|token$|(?:auth|access|api|refresh)_?tokens$"
 )
+"""Of a name in lower case with _ between its words. Words that have other uses count only where the name ends with them."""
+_VOCABULARY = re.compile(
+    r"(?:^|_)(?:pad|eos|bos|unk|mask|cls|sep|start|end|max|min|num|n|per|page|next|special|image|audio|prompt|placeholder"
+    r"|initializer|trigger)_token$"
+)
+"""Names that end with `token` and mean a language model's, or a cursor."""
 _SECRET_VALUE = re.compile(
-    r"\b(AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36,}|\bgithub_pat_\w{22,}|\bglpat-[\w-]{20,}"
-    r"|\bxox[abeprs]-[\w-]{10,}|\bhf_[A-Za-z0-9]{30,}|\bsk-[A-Za-z0-9_-]{20,}|\bAIza[0-9A-Za-z_-]{35}"
-    r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*"
-    r"|(?<=://)[^/\s]+(?=@)"
-    r"|(?i:(?<=bearer )|(?<=basic ))[\w+/.~-]+=*"
+    r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36,}|\bhf_[A-Za-z0-9]{30,}|\bAIza[0-9A-Za-z_-]{35}"
+    r"|\bxox[abeprs]-[\w-]{10,}|\bxapp-[\w-]{10,}|\bsk-[A-Za-z0-9_-]{20,}|\b[prs]k_(?:live|test)_\w{16,}"
+    r"|\b(?:github_pat_|glpat-|npm_|nvapi-|gsk_|r8_|dop_v1_|wandb_v1_|pypi-|ya29\.|SG\.)[\w.-]{20,}"
+    r"|(?<=hooks\.slack\.com/services/)[\w/]+|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*"
+    r"|(?i:(?<=bearer )|(?<=basic ))(?=\S*\d)[\w+/.~-]{12,}=*|(?i:(?<=authorization: )|(?<=cookie: )).+"
 )
-_SECRET_FIELD = re.compile(
-    r"(?i)([?&;][\w.-]*(?:sig|token|key|secret|pass|auth|cred|x-amz-)[\w.-]*=)[^&;\s]+"  # in a URL
-    r"|([\w-]*(?:passw|passphrase|secret|token(?!i|s)|api[_-]?key|authorization|credential|cookie)[\w-]*[\"']?\s*[:=]\s*)(?!//).+"
+_LOGIN = re.compile(
+    r"(?<=//)(?<!abfs://)(?<!abfss://)(?<!wasb://)(?<!wasbs://)(?!git@)(?:[^/\s]+|[^/\s:@]+:(?!\d+/)\S{1,256})(?=@)"
+    r"|(?<![\w.+/<>-])[\w.+-]{1,64}:[^\s/@]{1,256}(?=@(?!sha256:)(?:localhost|[\w-]+[.:/]))"
+)
+"""Who logs in, in a URL or `user:password@host`; Azure's containers and a docker image's digest are no hosts."""
+_NAME = re.compile(r"""(?<![\w.-])[\w.-]+["']?\s*[:=](?!//)\s*""")
+_VALUE = re.compile(r""""(?:[^"\\]|\\.)*"?|'(?:[^'\\]|\\.)*'?|[{\[][\s\S]*|[^&;\n]+""")
+_PARAMETERS = frozenset({"sig", "key"})
+"""Secret as names in a URL, where elsewhere they are words like others."""
+
+_HOME = os.path.expanduser("~")
+_HOMES = re.compile(
+    r"(?:(?<![\w.~/\\-])|(?<=file://))(?:"
+    + (rf"{re.escape(_HOME)}(?![\w.-])|" if os.path.isabs(_HOME) and os.path.dirname(_HOME) != _HOME else "")
+    + r"(?:[A-Za-z]:)?[/\\](?:home|Users)[/\\][^/\\\s:;,\"']+)"
 )
 
 
 def redact(arguments: list[str]) -> list[str]:
-    """The arguments with what looks like a secret replaced by <redacted>: by the option's name, or by its own form."""
+    """The arguments without what looks like a secret: by its own form, or by the option that stands before it."""
     shown, hide_next = [], False
     for argument in arguments:
-        argument = _SECRET_FIELD.sub(r"\1\2<redacted>", _SECRET_VALUE.sub("<redacted>", argument))
-        key, equals, _ = argument.partition("=")
-        if hide_next and not argument.startswith("--"):
-            shown.append("<redacted>")
+        name, equals, _ = argument.partition("=")
+        if hide_next and not re.match("--[A-Za-z]", argument):
+            shown.append(REDACTED)
             hide_next = False
-        elif _SECRET_KEY.search(key) and (equals or key.startswith("-")):
-            shown.append(key + equals + ("<redacted>" if equals else ""))
-            hide_next = not equals
+        elif equals and re.fullmatch(r"[\w.+-]+", name) and _is_secret(name):
+            shown.append(name + equals + REDACTED)
+            hide_next = False
         else:
-            shown.append(argument)
-            hide_next = False
+            shown.append(redact_text(argument))
+            hide_next = not equals and name.startswith("-") and _is_secret(name)
     return shown
 
 
 def redact_text(text: str) -> str:
-    """A text, such as a URL, without what looks like a secret in it."""
-    return _SECRET_FIELD.sub(r"\1\2<redacted>", _SECRET_VALUE.sub("<redacted>", text))
+    """A text, such as a URL or a header, without what looks like a secret in it, and with `~` for home folders."""
+    text = _LOGIN.sub(REDACTED, _SECRET_VALUE.sub(REDACTED, text))
+    shown, start = "", 0
+    while found := _NAME.search(text, start):
+        shown, before = shown + text[start : found.end()], text[: found.start()][-1:]
+        start = found.end()
+        name = re.split(r"[\"'\s:=]", found[0], maxsplit=1)[0]
+        secret = _is_secret(name) or (name.lower() in _PARAMETERS and before in ("?", "&", "#"))
+        if secret and (value := _VALUE.match(text, start)):
+            quote = value[0][0] if value[0][0] in "\"'" else ""
+            shown += quote + REDACTED + quote
+            start = value.end()
+    return _HOMES.sub("~", shown + text[start:])
+
+
+def _is_secret(name: str) -> bool:
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name)
+    name = re.sub(r"[\W_]+", "_", words).strip("_").lower()
+    return bool(_SECRET_NAME.search(name)) and not _VOCABULARY.search(name)

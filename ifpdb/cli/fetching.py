@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from ..artifacts import can_run_code, scan
-from ..capture.dataset import hash_data
+from ..capture.data.dataset import hash_data
 from ..errors import NotFound, Refused
 from ..records import Artifact
 from ..store import trust

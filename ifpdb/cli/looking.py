@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..capture.features import FeatureSchema
+from ..capture.schema.features import FeatureSchema
 from ..compare import compare
 from ..digest import EVALUATION_ROLES, say_parts
 from ..model import Model

@@ -14,9 +14,9 @@ from typing import Any
 import click
 
 from .. import names, registration, settings
-from ..capture import dataset as datasets
-from ..capture.features import FeatureSchema
-from ..capture.inference import infer_schema
+from ..capture.data import dataset as datasets
+from ..capture.schema.features import FeatureSchema
+from ..capture.schema.inference import infer_schema
 from ..desk import init
 from ..digest import say_parts
 from ..errors import UsageError

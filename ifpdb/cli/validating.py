@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from ..capture.datafile import validate_file
-from ..capture.validation import Validation
+from ..capture.schema.datafile import validate_file
+from ..capture.schema.validation import Validation
 from ..errors import NotFound
 from .options import Session, command
 from .output import emit_json, printable

@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 
-from ..capture.features import FeatureSchema, schema_body
+from ..capture.schema.features import FeatureSchema, schema_body
 from ..digest import JSON, canonical, code_body, sha256, to_bytes
 from ..records import Blob, Code
 

@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
-from ..capture.features import schema_from_body
+from ..capture.schema.features import schema_from_body
 from ..digest import JSON, missing_parts, to_bytes, to_text
 from ..records import Artifact, ArtifactSource, Measurement, ModelSummary, Version
 from . import runs

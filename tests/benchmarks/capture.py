@@ -10,8 +10,8 @@ from typing import Any
 from report import Result
 from stopwatch import Turn, take_turns
 
-from ifpdb.capture import fits
-from ifpdb.capture.estimator import watching
+from ifpdb.capture.fit import fits
+from ifpdb.capture.fit.estimator import watching
 
 CALLS = 5000
 """Calls in one turn: a single one is too short for the clock."""

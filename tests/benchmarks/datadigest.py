@@ -12,7 +12,7 @@ from report import Result
 from stopwatch import Turn, take_turns
 
 import ifpdb as ifp
-from ifpdb.capture.dataset import describe
+from ifpdb.capture.data.dataset import describe
 
 COLUMNS = 30
 NUMERIC, TEXTUAL = 0.8, 0.5

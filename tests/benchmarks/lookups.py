@@ -14,8 +14,8 @@ from stopwatch import Laps, take_turns
 
 import ifpdb as ifp
 from ifpdb import registration
-from ifpdb.capture.dataset import describe_all
-from ifpdb.capture.features import read_schema
+from ifpdb.capture.data.dataset import describe_all
+from ifpdb.capture.schema.features import read_schema
 from ifpdb.ledger import facts as ledger
 from ifpdb.ledger import metrics as series
 from ifpdb.ledger import runs

@@ -14,7 +14,7 @@ SCRIPT = """
 import time, sklearn.linear_model
 from pathlib import Path
 import ifpdb
-from ifpdb.capture import environment, randomness
+from ifpdb.capture.record import environment, randomness
 start = time.perf_counter()
 observer = environment.Observer(Path.cwd())
 observer.code(), observer.environment(), environment.command_line(Path.cwd()), randomness.observe()

@@ -13,8 +13,8 @@ from typing import Any
 from report import Result
 from stopwatch import take_turns
 
-from ifpdb.capture.features import Feature, make_schema
-from ifpdb.capture.profile import Profiler
+from ifpdb.capture.data.profile import Profiler
+from ifpdb.capture.schema.features import Feature, make_schema
 
 WIDTH = 30
 LIMITS = {"numpy": 50.0, "dict": 50.0, "pandas": 50.0, "polars": 50.0}

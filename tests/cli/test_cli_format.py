@@ -14,7 +14,7 @@ import pytest
 
 import ifpdb as ifp
 from ifpdb import records, upkeep
-from ifpdb.capture import validation
+from ifpdb.capture.schema import validation
 from ifpdb.cli import cli as ifp_command
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "format.md").read_text(encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Training data: any table described, by the digest of its values."""

@@ -1,0 +1,113 @@
+"""From leaves to what is known of a table: its digest, its columns and their profiles.
+
+Large tables are hashed by two threads, which numpy and hashlib let run at once; small ones at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+from ...errors import UsageError
+from ...records import Column
+from .profile import Profiler
+from .table import LEAF, Field, Table
+from .values import Values, copied, digest, joined, part_of, present
+
+_THREADS = 2
+_LARGE = 4 << 20
+"""A leaf of this many bytes is shared out."""
+
+
+class Digesting:
+    """Takes the leaves of one table, or of several with the same columns that follow one another."""
+
+    def __init__(self, fields: Sequence[Field], *, profile: bool) -> None:
+        self.fields = list(fields)
+        self.table = Table(self.fields)
+        self._profilers = [Profiler(one.type, categorical=one.categorical) for one in fields] if profile else None
+        self._waiting: list[list[Values]] = []
+        self._pool: ThreadPoolExecutor | None = None
+        self._running: tuple[int, list[Future[list[tuple[bytes, int]]]]] = 0, []
+
+    def add(self, fields: Sequence[Field], leaves: Iterable[list[Values]], *, last: bool) -> None:
+        """Take in leaves of any sizes. What fills no leaf waits in a copy for more; with `last` there is none to come.
+
+        Raises UsageError for other columns than before.
+        """
+        if [(one.name, one.type) for one in fields] != [(one.name, one.type) for one in self.fields]:
+            raise UsageError(f"this batch has the columns {_named(fields)}, the one before {_named(self.fields)}")
+        try:
+            ready = self._whole([*self._waiting], leaves)
+            self._waiting = []
+            for leaf in ready:
+                if leaf[0].count == LEAF or last:
+                    self._take(leaf)
+                else:
+                    self._waiting = [[copied(values) for values in leaf]]
+            self._settle()
+        finally:
+            if self._pool is not None:
+                self._pool.shutdown()
+                self._pool = None
+
+    def finish(self) -> tuple[Column, ...]:
+        """The columns; the digest, rows and prefixes are the table's."""
+        for leaf in self._waiting:
+            self._take(leaf)
+        self._waiting = []
+        self._settle()
+        columns = self.table.columns()
+        if self._profilers is None:
+            return columns
+        return tuple(replace(one, **profiler.finish()) for one, profiler in zip(columns, self._profilers, strict=True))
+
+    @staticmethod
+    def _whole(waiting: list[list[Values]], leaves: Iterable[list[Values]]) -> Iterator[list[Values]]:
+        """The same rows in leaves of LEAF rows, the last one shorter."""
+        count = sum(leaf[0].count for leaf in waiting)
+        for leaf in leaves:
+            waiting.append(leaf)
+            count += leaf[0].count
+            while count >= LEAF:
+                together = [joined(parts) for parts in zip(*waiting, strict=True)]
+                yield together if count == LEAF else [part_of(values, 0, LEAF) for values in together]
+                waiting = [] if count == LEAF else [[part_of(values, LEAF, count) for values in together]]
+                count -= LEAF
+        if count:
+            yield [joined(parts) for parts in zip(*waiting, strict=True)]
+
+    def _take(self, leaf: list[Values]) -> None:
+        """Begin to hash a leaf, the one before being done; meanwhile the next one can be made."""
+        self._settle()
+        kinds = [one.type for one in self.fields]
+
+        def some(columns: range) -> list[tuple[bytes, int]]:
+            found = []
+            for i in columns:
+                found.append((digest(kinds[i], leaf[i]), leaf[i].nulls))
+                if self._profilers is not None:
+                    self._profilers[i].add(present(kinds[i], leaf[i]))
+            return found
+
+        size = sum(getattr(values.data, "nbytes", 0) for values in leaf)
+        if size < _LARGE or len(leaf) == 1:
+            self.table.add(leaf[0].count, some(range(len(leaf))))
+            return
+        self._pool = self._pool or ThreadPoolExecutor(_THREADS)
+        step = max(1, len(leaf) // (_THREADS * 2))
+        jobs = [self._pool.submit(some, range(i, min(i + step, len(leaf)))) for i in range(0, len(leaf), step)]
+        self._running = leaf[0].count, jobs
+
+    def _settle(self) -> None:
+        """Wait for the leaf that is being hashed."""
+        rows, jobs = self._running
+        if jobs:
+            self.table.add(rows, [one for job in jobs for one in job.result()])
+        self._running = 0, []
+
+
+def _named(fields: Sequence[Field]) -> str:
+    shown = ", ".join(f"{one.name} {one.type}" for one in fields[:6])
+    return shown + ("" if len(fields) <= 6 else f" and {len(fields) - 6} more")

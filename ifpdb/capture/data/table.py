@@ -1,0 +1,100 @@
+"""`ifp-table/1`: the digest of tabular data, the same whatever library or file held it. Specified in docs/format.md.
+
+A column is cut into leaves of 65,536 rows. Each leaf is hashed, a column is the hash of its leaves, a table that of its
+columns; and the digests of the first leaves, chained, tell which other table this one grew from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ...digest import to_text
+from ...errors import UsageError
+from ...records import Column
+
+LEAF = 65_536
+"""Rows in each leaf but the last."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A column's name and its type, such as 'f64', 'utf8' or 'ts[utc]'."""
+
+    name: str
+    type: str
+    categorical: bool = False
+
+
+@dataclass(slots=True)
+class _Hashed:
+    """What has been hashed of one column so far."""
+
+    of: Field
+    leaves: list[bytes] = field(default_factory=list)
+    nulls: int = 0
+
+    def digest(self, rows: int) -> bytes:
+        head = b"ifp-col/1\0" + _prefixed(self.of.type) + struct.pack("<Q", rows)
+        return hashlib.sha256(head + b"".join(self.leaves)).digest()
+
+
+class Table:
+    """Takes the leaves of a table in their order."""
+
+    def __init__(self, fields: Sequence[Field]) -> None:
+        """Raises UsageError for a table without columns, or with two of one name."""
+        if not fields:
+            raise UsageError("the table has no columns: nothing can be said of it")
+        names = [one.name for one in fields]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise UsageError(f"two columns are called {twice!r}: rename one, so that each can be told apart")
+        self._columns = [_Hashed(one) for one in fields]
+        self.rows = 0
+        self.prefixes: list[tuple[int, str]] = []
+        self._chain = hashlib.sha256(b"ifp-prefix/1\0" + struct.pack("<I", len(fields)))
+        for one in fields:
+            self._chain.update(_prefixed(one.name) + _prefixed(one.type))
+
+    def add(self, rows: int, leaves: Sequence[tuple[bytes, int]]) -> None:
+        """Add one leaf of each column, as (digest, nulls). Only the last one may have fewer than LEAF rows."""
+        assert self.rows % LEAF == 0, "a short leaf is the last"
+        self.rows += rows
+        for column, (digest, nulls) in zip(self._columns, leaves, strict=True):
+            column.leaves.append(digest)
+            column.nulls += nulls
+        if rows == LEAF:
+            self._chain = hashlib.sha256(b"ifp-prefix/1\0" + self._chain.digest() + b"".join(leaf for leaf, _ in leaves))
+            self.prefixes.append((self.rows, "sha256:" + self._chain.hexdigest()))
+
+    def columns(self) -> tuple[Column, ...]:
+        """What the columns are, without profiles."""
+        return tuple(
+            Column(i, one.of.name, one.of.type, to_text(one.digest(self.rows)), one.nulls, one.of.categorical)
+            for i, one in enumerate(self._columns)
+        )
+
+    def digest(self) -> str:
+        """`sha256:…` of the table. Raises UsageError for one without rows."""
+        if not self.rows:
+            raise UsageError("the table has no rows: an empty table trains nothing")
+        whole = hashlib.sha256(b"ifp-table/1\0" + struct.pack("<QI", self.rows, len(self._columns)))
+        for one in self._columns:
+            whole.update(_prefixed(one.of.name) + _prefixed(one.of.type) + one.digest(self.rows))
+        return "sha256:" + whole.hexdigest()
+
+
+def leaf_digest(pieces: Iterable[bytes | memoryview]) -> bytes:
+    """The digest of a leaf's bytes, piece by piece."""
+    checksum = hashlib.sha256()
+    for piece in pieces:
+        checksum.update(piece)
+    return checksum.digest()
+
+
+def _prefixed(text: str) -> bytes:
+    data = text.encode("utf-8", "surrogatepass")
+    return struct.pack("<I", len(data)) + data

@@ -1,0 +1,1 @@
+"""Fits: which training a track has seen, and what it was given."""

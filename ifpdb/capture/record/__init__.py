@@ -1,0 +1,1 @@
+"""The run record: code, packages, machine, git, random state."""

@@ -1,0 +1,1 @@
+"""Feature schemas: what a model expects, read, inferred and held against batches."""

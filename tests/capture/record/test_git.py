@@ -1,0 +1,115 @@
+"""Git's state is noted where there is a checkout; where git can't answer, that is what is noted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ifpdb.capture.record import git as module
+from ifpdb.capture.record.git import GitState, git_state
+from ifpdb.records import Code
+
+
+def git(folder: Path, *arguments: str) -> None:
+    who = {"GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b"}
+    subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, env=os.environ | who)
+
+
+@pytest.fixture
+def checkout(folder: Path) -> Path:
+    git(folder, "init", "-b", "main")
+    (folder / "train.py").write_text("x = 1\n")
+    (folder / "ifp.db").write_bytes(b"1")
+    git(folder, "add", ".")
+    git(folder, "commit", "-m", "one")
+    return folder
+
+
+def test_outside_git_nothing_is_said_of_git(folder: Path) -> None:
+    assert git_state(folder) == GitState(Code())
+
+
+def test_before_the_first_commit_there_is_a_branch_alone(folder: Path) -> None:
+    git(folder, "init", "-b", "main")
+    found = git_state(folder)
+    assert (found.code, found.not_seen) == (Code(), None)
+    assert found.details is not None and found.details["branch"] == "main"
+
+
+def test_the_commit_and_the_difference_are_noted(checkout: Path) -> None:
+    clean = git_state(checkout)
+    assert clean.code.commit is not None
+    assert len(clean.code.commit) == 40
+    assert (clean.code.dirty, clean.code.diff) == (False, None)
+    assert clean.details == {"branch": "main", "remote": None, "changed": []}
+
+    (checkout / "ifp.db").write_bytes(b"2")
+    (checkout / "untracked").touch()
+    assert git_state(checkout) == clean
+
+    (checkout / "train.py").write_text("x = 2\n")
+    dirty = git_state(checkout)
+    assert (dirty.code.commit, dirty.code.dirty) == (clean.code.commit, True)
+    assert dirty.code.diff is not None
+    assert dirty.details is not None and dirty.details["changed"] == ["train.py"]
+    (checkout / "train.py").write_text("x = 3\n")
+    assert git_state(checkout).code.diff not in (dirty.code.diff, None)
+
+
+def test_files_with_odd_names_moved_and_removed_are_listed(checkout: Path) -> None:
+    (checkout / "new line\nä.py").write_text("long enough to be known again when it is moved\n" * 5)
+    (checkout / "gone.py").touch()
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-m", "two")
+    git(checkout, "mv", "new line\nä.py", "b b.py")
+    (checkout / "gone.py").unlink()
+    found = git_state(checkout).details
+    assert found is not None and found["changed"] == ["b b.py", "gone.py"]
+
+
+def test_a_subfolder_that_is_the_project_has_its_own_changes_only(checkout: Path) -> None:
+    (checkout / "sub").mkdir()
+    (checkout / "train.py").write_text("x = 2\n")
+    assert git_state(checkout / "sub").code.dirty is False
+
+
+def test_a_detached_head_has_a_commit(checkout: Path) -> None:
+    git(checkout, "checkout", "--detach")
+    found = git_state(checkout)
+    assert found.details is not None
+    assert (found.code.dirty, found.details["branch"]) == (False, "(detached)")
+
+
+def test_the_remote_is_named_without_its_password(checkout: Path) -> None:
+    git(checkout, "remote", "add", "origin", "https://ada:pw@host/x.git")
+    found = git_state(checkout).details
+    assert found is not None and found["remote"] == "https://<redacted>@host/x.git"
+
+
+def test_another_repository_in_the_environment_is_not_asked(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    assert git_state(checkout).code.commit is not None
+
+
+def test_without_git_that_is_said(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert git_state(checkout) == GitState(Code(), not_seen="git: FileNotFoundError")
+
+
+def test_a_git_that_fails_is_said_to_fail(checkout: Path) -> None:
+    (checkout / ".git" / "HEAD").write_text("ref: refs/heads/main\n")
+    (checkout / ".git" / "index").write_bytes(b"not an index")
+    assert git_state(checkout) == GitState(Code(), not_seen="git: exit 128")
+
+
+def test_a_git_that_hangs_is_not_waited_for(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (checkout / "bin").mkdir()
+    hanging = checkout / "bin" / "git"
+    hanging.write_text("#!/bin/sh\nexec sleep 60\n")
+    hanging.chmod(0o755)
+    monkeypatch.setenv("PATH", str(hanging.parent), prepend=os.pathsep)
+    monkeypatch.setattr(module, "TIMEOUT", 0.05)
+    assert git_state(checkout) == GitState(Code(), not_seen="git: TimeoutExpired")
