@@ -10,7 +10,6 @@ import re
 import sys
 from array import array
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -205,8 +204,3 @@ def _arrow_batches(path: Path) -> Iterator[Any]:
         if reader.schema.names != header:
             raise pyarrow.ArrowInvalid("another header")
         yield from (batch for batch in reader if batch.num_rows)
-
-
-def has_arrow() -> bool:
-    """Whether pyarrow can be imported."""
-    return find_spec("pyarrow") is not None

@@ -7,20 +7,19 @@ The data itself is never kept.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ...errors import IfpError, UsageError
+from ...errors import UsageError
 from ...names import check_key, check_role
 from ...records import Dataset
 from ...tree import hash_path
 from ..redaction import redact_text
-from . import csvfile, tablefile
-from .digesting import Digesting
-from .table import Field, Table
+
+TABLES = frozenset([".csv", ".tsv", ".parquet", ".pq", ".feather", ".arrow", ".ipc"])
+"""How the names of files end that may hold a table."""
 
 
 def hash_data(data: object) -> str:
@@ -53,6 +52,8 @@ def describe(
         kept = data.uri if data.digest is None else _portable(uri or data.uri, project)
         return replace(data, role=role, name=name or data.name, uri=kept)
     if not isinstance(data, str | os.PathLike):
+        from .description import Description
+
         description = Description(role=role, name=name, profile=profile)
         description.add(data)
         return replace(description.finish(), uri=_portable(uri, project))
@@ -64,10 +65,18 @@ def describe(
     found, size, kind = hash_path(path)
     label = check_key(name or path.resolve().name, "dataset name")
     place = _portable(uri, project) or relative_path(path, project)
-    table = _table_in(path, role=role, name=label, profile=profile) if kind == "file" else None
+    table = (
+        _table_in(path, role=role, name=label, profile=profile) if path.suffix.lower() in TABLES and kind == "file" else None
+    )
     if table is None:
         return Dataset(role, label, found, place, size=size, kind=kind)
     return replace(table, uri=place, file=found)
+
+
+def _table_in(path: Path, *, role: str, name: str, profile: bool) -> Dataset | None:
+    from .files import table_in  # readers and hashers are loaded where there is something to read
+
+    return table_in(path, role=role, name=name, profile=profile)
 
 
 def describe_all(data: object, *, project: Path | None = None) -> list[Dataset]:
@@ -88,127 +97,6 @@ def _several(item: Any) -> Iterable[Any]:
     if isinstance(item, list | tuple) and all(not isinstance(one, int | float | list | tuple) for one in item):
         return item
     return [item]
-
-
-class Description:
-    """A table in memory, described as it is handed over; several parts with the same columns are one table."""
-
-    def __init__(self, *, role: str, name: str | None, profile: bool = True) -> None:
-        self._role, self._name, self._profile = role, name, profile
-        self._digesting: Digesting | None = None
-
-    def add(self, data: object, *, last: bool = True) -> None:
-        """Take in a table, or the next rows of it when `last` is false. Raises UsageError for what has no digest."""
-        try:
-            self.add_leaves(*_leaves(data), last=last)
-        except (IfpError, OSError, MemoryError):
-            raise
-        except Exception as error:  # every library has its own for what it can't read
-            raise UsageError(f"this {type(data).__name__} can't be read ({type(error).__name__}: {error})") from error
-
-    def add_leaves(self, fields: Sequence[Field], leaves: Iterable[Any], *, last: bool = True) -> None:
-        """As `add`, for a table that was opened already."""
-        if self._digesting is None:
-            self._digesting = Digesting(fields, profile=self._profile)
-        self._digesting.add(fields, leaves, last=last)
-
-    def finish(self) -> Dataset:
-        """What was taken in, as a dataset. Raises UsageError for a table without rows."""
-        assert self._digesting is not None, "nothing was added"
-        columns, table = self._digesting.finish(), self._digesting.table
-        prefixes = tuple(table.prefixes)
-        return Dataset(
-            self._role, self._name, table.digest(), None, table.rows, kind="table", columns=columns, prefixes=prefixes
-        )
-
-
-def _table_in(path: Path, *, role: str, name: str, profile: bool) -> Dataset | None:
-    """The table that a file holds; None for a file that holds none."""
-    ending = path.suffix.lower()
-    if ending not in (".csv", ".tsv", *tablefile.ENDINGS):
-        return None
-    if ending in tablefile.ENDINGS and not tablefile.is_one(path):
-        return None
-    if ending not in tablefile.ENDINGS and find_spec("numpy") is None:
-        return _plain_csv(path, role=role, name=name)
-    description = Description(role=role, name=name, profile=profile)
-    try:
-        if ending in tablefile.ENDINGS:
-            description.add_leaves(*tablefile.leaves(path))
-        else:
-            description = _csv(path, description, Description(role=role, name=name, profile=profile))
-        return description.finish()
-    except csvfile.NotATableError:
-        return None
-
-
-def _csv(path: Path, description: Description, fresh: Description) -> Description:
-    """A CSV file by pyarrow where it is there and agrees to read it, else by Python; whoever reads, the digest is one."""
-    from . import frames
-
-    if csvfile.has_arrow():
-        import pyarrow
-
-        try:
-            description.add_leaves(*frames.csv_by_arrow(path))
-        except pyarrow.ArrowInvalid:
-            description = fresh
-        else:
-            return description
-    description.add_leaves(*frames.csv_by_python(path))
-    return description
-
-
-def _plain_csv(path: Path, *, role: str, name: str) -> Dataset | None:
-    """A CSV file without numpy: no profiles."""
-    try:
-        fields = csvfile.fields(path)
-        table = Table(fields)
-        for columns in csvfile.columns(path, fields):
-            leaves = [
-                (csvfile.plain_leaf(one.type, cells), sum(x is None or x != x for x in cells))
-                for one, cells in zip(fields, columns, strict=True)
-            ]
-            table.add(len(columns[0]), leaves)
-    except csvfile.NotATableError:
-        return None
-    columns_found = table.columns()
-    return Dataset(
-        role, name, table.digest(), None, table.rows, kind="table", columns=columns_found, prefixes=tuple(table.prefixes)
-    )
-
-
-def _leaves(data: Any) -> tuple[list[Field], Iterable[Any]]:
-    """The fields and leaves of a table in memory, whoever's it is. Nothing is imported that its maker didn't import."""
-    from . import arrays, frames
-
-    home = type(data).__module__.partition(".")[0]
-    bases = {base.__module__.partition(".")[0] + "." + base.__name__ for base in type(data).__mro__}
-    if home == "numpy":
-        return arrays.array(data)
-    if home == "pandas" or "pandas.DataFrame" in bases or "pandas.Series" in bases:
-        return frames.pandas(data)
-    if home == "polars":
-        return frames.polars(data)
-    if home == "pyarrow":
-        return frames.of_arrow(data)
-    if "datasets.Dataset" in bases or home == "datasets":
-        return frames.hugging_face(data)
-    if home == "scipy" and hasattr(data, "tocsr"):
-        return arrays.sparse(data)
-    if "torch.Tensor" in bases:
-        return arrays.tensor(data)
-    if "torch.Dataset" in bases and hasattr(data, "__len__"):
-        return arrays.items(data)
-    if isinstance(data, list | tuple | range):
-        return arrays.lists(data)
-    if home == "torch" or hasattr(data, "__next__") or "torch.IterableDataset" in bases:
-        raise UsageError(f"a {type(data).__name__} can't be read without using it up or mixing it: give the data behind it")
-    if isinstance(data, int | float | bool | bytes | Mapping | set):
-        raise UsageError(
-            f"data is a frame, an array, a file or folder, or a pointer 'uri#revision'; not a {type(data).__name__}"
-        )
-    return frames.narwhals(data)
 
 
 def is_pointer(text: str) -> bool:

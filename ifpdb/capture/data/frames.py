@@ -6,13 +6,12 @@ Both ways give the same digest. Row labels don't count; column names, their orde
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from ...errors import UsageError
 from . import arrays, arrow, csvfile
-from .table import LEAF, Field
+from .table import LEAF, Field, available
 from .values import Values
 
 Leaves = tuple[list[Field], Iterator[list[Values]]]
@@ -55,9 +54,9 @@ def _pandas_column(series: Any, name: str) -> tuple[str, bool, Any]:
         return "ts[utc]", False, lambda a, b: arrays.column(data[a:b], "ts[naive]")
     if dtype.kind in "iufb" and hasattr(series.array, "_mask"):  # Int64 and its like
         return _masked(series, name)
-    if find_spec("pyarrow") and kind != "object":
+    if available("pyarrow") and kind != "object":
         return _by_arrow(series, name)
-    if kind == "object" and find_spec("pyarrow") and not _is_plain(series):
+    if kind == "object" and available("pyarrow") and not _is_plain(series):
         return _by_arrow(series, name)
     found, whole = arrays.from_objects(series.tolist(), name)
     from .values import part_of
@@ -115,7 +114,7 @@ def polars(frame: Any) -> Leaves:
         frame = frame.to_frame(frame.name or "x0")
     if objects := [name for name, dtype in frame.schema.items() if str(dtype) == "Object"]:
         raise UsageError(f"column {objects[0]!r} holds Python objects, which have no digest: make it numbers, text or times")
-    if find_spec("pyarrow"):
+    if available("pyarrow"):
         return of_arrow(frame.to_arrow())
     return narwhals(frame)
 

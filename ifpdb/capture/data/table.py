@@ -10,6 +10,8 @@ import hashlib
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
 
 from ...digest import to_text
 from ...errors import UsageError
@@ -17,6 +19,12 @@ from ...records import Column
 
 LEAF = 65_536
 """Rows in each leaf but the last."""
+
+
+@cache
+def available(package: str) -> bool:
+    """Whether a package can be imported; looked for once."""
+    return find_spec(package) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ X is the dataset in role 'train', y in role 'target', weights in role 'sample_we
 from __future__ import annotations
 
 from ...records import Dataset
-from ..data.dataset import Description
+from ..data.description import Description
 from ..data.sources import Source
 from ..schema.features import FeatureSchema
 from ..schema.inference import infer_schema

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..data.table import available
 from .batches import Batch, read_batch
 from .rules import SHOWN, Break, limits_like, rule_of
 
@@ -195,9 +196,7 @@ def _limits(feature: Feature) -> tuple[Any, Any]:
 
 
 def _is_numeric(features: tuple[Feature, ...]) -> bool:
-    from importlib.util import find_spec
-
-    return all(feature.type in ("number", "integer", "boolean") for feature in features) and find_spec("numpy") is not None
+    return all(feature.type in ("number", "integer", "boolean") for feature in features) and available("numpy")
 
 
 def describe(feature: Feature, found: Break) -> str:

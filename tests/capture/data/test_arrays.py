@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
-from ifpdb.capture.data.dataset import Description, describe, hash_data
+from ifpdb.capture.data.dataset import describe, hash_data
+from ifpdb.capture.data.description import Description
 from ifpdb.capture.data.table import LEAF
 from ifpdb.errors import UsageError
 

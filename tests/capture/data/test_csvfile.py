@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ifpdb.capture.data import csvfile, dataset
+from ifpdb.capture.data import csvfile, files
 from ifpdb.capture.data.csvfile import NotATableError, fields
 from ifpdb.capture.data.dataset import describe, hash_data
 from ifpdb.digest import sha256
@@ -102,7 +102,7 @@ print(found.digest, found.rows, [c.nulls for c in found.columns])
 
 
 def plain(path: Path) -> Any:
-    return dataset._plain_csv(path, role="train", name="t.csv")
+    return files._plain_csv(path, role="train", name="t.csv")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

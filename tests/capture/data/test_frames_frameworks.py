@@ -15,8 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ifpdb.capture.data import csvfile, frames
-from ifpdb.capture.data.dataset import Description, describe, hash_data
+from ifpdb.capture.data import files, frames
+from ifpdb.capture.data.dataset import describe, hash_data
+from ifpdb.capture.data.description import Description
 from ifpdb.capture.data.digesting import Digesting
 from ifpdb.errors import UsageError
 
@@ -284,7 +285,7 @@ def test_arrow_and_python_read_csv_alike(folder: Path, rows: list[list[str]]) ->
         csv.writer(file).writerows([[f"c{i}" for i in range(len(rows[0]))], *rows])
     by_arrow = describe(path)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(csvfile, "has_arrow", lambda: False)
+        patch.setattr(files, "available", lambda package: package != "pyarrow")
         assert describe(path) == by_arrow
 
 

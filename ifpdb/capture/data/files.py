@@ -1,0 +1,62 @@
+"""Files that hold a table, told from those that only look like one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...records import Dataset
+from . import csvfile, frames, tablefile
+from .description import Description
+from .table import Table, available
+
+
+def table_in(path: Path, *, role: str, name: str, profile: bool) -> Dataset | None:
+    """The table that a file holds; None for a file that holds none."""
+    ending = path.suffix.lower()
+    if ending in tablefile.ENDINGS and not tablefile.is_one(path):
+        return None
+    if ending not in tablefile.ENDINGS and not available("numpy"):
+        return _plain_csv(path, role=role, name=name)
+    description = Description(role=role, name=name, profile=profile)
+    try:
+        if ending in tablefile.ENDINGS:
+            description.add_leaves(*tablefile.leaves(path))
+        else:
+            description = _csv(path, description, Description(role=role, name=name, profile=profile))
+        return description.finish()
+    except csvfile.NotATableError:
+        return None
+
+
+def _csv(path: Path, description: Description, fresh: Description) -> Description:
+    """A CSV file by pyarrow where it is there and agrees to read it, else by Python; whoever reads, the digest is one."""
+    if available("pyarrow"):
+        import pyarrow
+
+        try:
+            description.add_leaves(*frames.csv_by_arrow(path))
+        except pyarrow.ArrowInvalid:
+            description = fresh
+        else:
+            return description
+    description.add_leaves(*frames.csv_by_python(path))
+    return description
+
+
+def _plain_csv(path: Path, *, role: str, name: str) -> Dataset | None:
+    """A CSV file without numpy: no profiles."""
+    try:
+        fields = csvfile.fields(path)
+        table = Table(fields)
+        for columns in csvfile.columns(path, fields):
+            leaves = [
+                (csvfile.plain_leaf(one.type, cells), sum(x is None or x != x for x in cells))
+                for one, cells in zip(fields, columns, strict=True)
+            ]
+            table.add(len(columns[0]), leaves)
+    except csvfile.NotATableError:
+        return None
+    columns_found = table.columns()
+    return Dataset(
+        role, name, table.digest(), None, table.rows, kind="table", columns=columns_found, prefixes=tuple(table.prefixes)
+    )
