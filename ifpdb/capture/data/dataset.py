@@ -16,7 +16,6 @@ from ...errors import UsageError
 from ...names import check_key, check_role
 from ...records import Dataset
 from ...tree import hash_path
-from ..redaction import redact_text
 
 TABLES = frozenset([".csv", ".tsv", ".parquet", ".pq", ".feather", ".arrow", ".ipc"])
 """How the names of files end that may hold a table."""
@@ -59,7 +58,7 @@ def describe(
         return replace(description.finish(), uri=_portable(uri, project))
     text = os.fspath(data)
     if is_pointer(text) and not os.path.exists(text):
-        pointer = redact_text(text)
+        pointer = _without_secrets(text)
         return Dataset(role, check_key(name or pointer_name(pointer), "dataset name"), None, pointer, kind="pointer")
     path = Path(text)
     found, size, kind = hash_path(path)
@@ -109,7 +108,7 @@ def check_pointer(text: str) -> str:
     """`text` without credentials, or UsageError: a pointer without a revision points to something else tomorrow."""
     if not is_pointer(text):
         raise UsageError(f"'{text}' is no stable pointer: write URI#REVISION, as in s3://bucket/train.parquet#v12")
-    return check_key(redact_text(text), "data pointer")
+    return check_key(_without_secrets(text), "data pointer")
 
 
 def pointer_name(text: str) -> str:
@@ -120,7 +119,13 @@ def pointer_name(text: str) -> str:
 def _portable(uri: str | None, project: Path | None) -> str | None:
     if uri is None:
         return None
-    return relative_path(Path(uri), project) if os.path.isabs(uri) else redact_text(uri)
+    return relative_path(Path(uri), project) if os.path.isabs(uri) else _without_secrets(uri)
+
+
+def _without_secrets(text: str) -> str:
+    from ..redaction import redact_text  # its patterns take 2 ms to compile
+
+    return redact_text(text)
 
 
 def relative_path(path: Path, project: Path | None) -> str:
