@@ -351,8 +351,10 @@ class Registry:
             events.append(tx, by, "linked", model=lineage.model_of(tx, below), run=lineage.name(tx, below), detail=detail)
             return True
 
-    def measure(self, ref: str, values: Mapping[str, float], *, dataset: str | None = None) -> Version:
-        """Record metrics of a version after its registration. `dataset` is a digest, a pointer, a path or a name.
+    def measure(self, ref: str, values: Mapping[str, float], *, dataset: object = None) -> Version:
+        """Record metrics of a version after its registration.
+
+        `dataset` is what they were measured on: a frame, an array, a path, a pointer, or a name or digest that is on record.
 
         The metrics are an event, and the gate sees them. Raises NotFound for a dataset name that no run has used.
         """
@@ -364,7 +366,11 @@ class Registry:
             version = resolve.resolve_version(tx, ref, now=by.now)
             run = versions.own_run(tx, version)
             identity = (
-                "" if dataset is None else promotion.dataset_named(tx, dataset) if described is None else described.identity
+                ""
+                if dataset is None
+                else promotion.dataset_named(tx, str(dataset))
+                if described is None
+                else described.identity
             )
             if described is not None:
                 runs.add_datasets(tx, run, [described])
@@ -382,11 +388,11 @@ class Registry:
             events.append(tx, by, "measured", model=found.model, run=found.run, version=found.digest, detail=detail)
             return found
 
-    def _described(self, dataset: str | None) -> Dataset | None:
-        """The Dataset behind a path or a pointer; None for a name or a digest."""
-        if dataset is None or dataset.startswith("sha256:"):
+    def _described(self, dataset: object) -> Dataset | None:
+        """The Dataset behind data, a path or a pointer; None for a name or a digest."""
+        if dataset is None:
             return None
-        if not os.path.exists(dataset) and not datasets.is_pointer(dataset):
+        if isinstance(dataset, str) and not os.path.exists(dataset) and not datasets.is_pointer(dataset):
             return None
         return datasets.describe(dataset, role="holdout", project=self.project)
 

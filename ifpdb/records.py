@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
 
 class ArtifactSource(Protocol):
-    """Who can fetch a run's bytes: the registry that the record came from."""
+    """Who can fetch a run's bytes and add to what is known of a version: the registry that the record came from."""
 
     def load_artifact(self, run: str, name: str = "model", *, trust: bool = False) -> Any: ...
 
     def checkout(self, ref: str, dest: str | PathLike[str]) -> Any: ...
+
+    def measure(self, ref: str, values: Mapping[str, float], *, dataset: object = None) -> Version: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,6 +305,16 @@ class Version:
         if self.source is None:
             raise RuntimeError("this record is not bound to a registry")
         return self.source.checkout(self.name, dest)
+
+    def log_metric(self, key: str, value: float, *, dataset: object = None) -> Version:
+        """Record a metric after the registration, as an event that the gate sees; the version as it is then.
+
+        `dataset` is what it was measured on: a frame, an array, a path, a pointer, or the name or digest of a dataset that is
+        on record. Raises what `Registry.measure` raises.
+        """
+        if self.source is None:
+            raise RuntimeError("this record is not bound to a registry")
+        return self.source.measure(self.name, {key: value}, dataset=dataset)
 
     def as_dict(self) -> dict[str, Any]:
         return {

@@ -86,7 +86,7 @@ class TrackedRun:
         self._seen: Observation | None = None
         self._logged_model = self._registered = False
         self._place, self._actor = db, actor
-        self._identities: dict[str | None, str] = {None: ""}
+        self._identities: dict[str | Dataset | None, str] = {None: ""}
         self._registry: Registry | None = None
         self._live: LiveWriter | None = None
         self._key = 0
@@ -187,8 +187,10 @@ class TrackedRun:
 
     # -- logging
 
-    def log_metric(self, key: str, value: float, step: int | None = None, dataset: str | None = None) -> None:
-        """Log one point of a metric. `dataset` is what it was measured on: the name, role or digest of a logged dataset.
+    def log_metric(self, key: str, value: float, step: int | None = None, dataset: str | Dataset | None = None) -> None:
+        """Log one point of a metric.
+
+        `dataset` is what it was measured on: what `log_dataset` returned, or the name, role or digest of a logged dataset.
 
         NaN and infinities are kept as what they are. Raises UsageError for what is no number, NotFound for a dataset
         that is not known.
@@ -201,7 +203,7 @@ class TrackedRun:
         identity = self._identities.get(dataset)
         writer.log(key, self._identify(dataset) if identity is None else identity, value, step)
 
-    def log_metrics(self, values: Mapping[str, float], step: int | None = None, dataset: str | None = None) -> None:
+    def log_metrics(self, values: Mapping[str, float], step: int | None = None, dataset: str | Dataset | None = None) -> None:
         """Log one point of each of several metrics."""
         for key, value in registration.check_metrics(values).items():
             self.log_metric(key, value, step, dataset)
@@ -239,9 +241,11 @@ class TrackedRun:
             events.append(tx, by, "artifact_logged", model=self.model, run=self.id, detail=detail)
         return kept
 
-    def _identify(self, dataset: str | None) -> str:
+    def _identify(self, dataset: str | Dataset | None) -> str:
         """The digest or pointer of what a metric was measured on; remembered, since a run logs many points of one."""
         assert dataset is not None
+        if isinstance(dataset, Dataset):
+            return self._identify(dataset.identity)
         found = {d.identity for d in self._datasets if dataset in (d.name, d.role, d.identity)}
         if len(found) > 1:
             raise UsageError(f"'{dataset}' is several of this run's datasets; name one by its digest")

@@ -287,3 +287,21 @@ def test_nested_tracks_have_models_of_their_own(registry: ifp.Registry, make: Ca
             DecisionTreeClassifier().fit(X_train, y_train)
             assert inner.register().model == "inner"
         assert isinstance(outer.register().load_artifact(), LogisticRegression)
+
+
+def test_a_metric_that_is_measured_later_is_an_event_and_the_gate_sees_it(registry: ifp.Registry) -> None:
+    model = ifp.registry("fraud")
+    with ifp.track("fraud") as run:
+        fitted = LogisticRegression().fit(X_train, y_train)
+        held_out = run.log_dataset(X_val, role="holdout", name="h")
+        run.log_metric("acc", fitted.score(X_val, y_val), dataset=held_out)
+        version = run.register()
+    model.set_policy({"validation": {"min_f1": 0.5, "dataset": "h"}})
+    assert not model.gate(version.name).passed
+    after = version.log_metric("f1", 0.9, dataset=X_train)
+    assert not model.gate(version.name).passed, "on the training data it doesn't count"
+    after = version.log_metric("f1", 0.8, dataset=X_val)
+    assert model.gate(version.name).passed
+    assert {(m.metric, m.dataset) for m in after.measurements} >= {("f1", held_out.digest), ("acc", held_out.digest)}
+    assert [event.kind for event in registry.events()][-2:] == ["measured", "measured"]
+    assert after.digest == version.digest
