@@ -28,7 +28,7 @@ _SECRET_VALUE = re.compile(
     r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36,}|\bhf_[A-Za-z0-9]{30,}|\bAIza[0-9A-Za-z_-]{35}"
     r"|\bxox[abeprs]-[\w-]{10,}|\bxapp-[\w-]{10,}|\bsk-[A-Za-z0-9_-]{20,}|\b[prs]k_(?:live|test)_\w{16,}"
     r"|\b(?:github_pat_|glpat-|npm_|nvapi-|gsk_|r8_|dop_v1_|wandb_v1_|pypi-|ya29\.|SG\.)[\w.-]{20,}"
-    r"|(?<=hooks\.slack\.com/services/)[\w/]+|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*"
+    r"|(?<=hooks\.slack\.com/services/)[\w/]+|\beyJ[\w-]{8,2000}\.[\w-]{8,}\.[\w-]*|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*"
     r"|(?i:(?<=bearer )|(?<=basic ))(?=\S*\d)[\w+/.~-]{12,}=*|(?i:(?<=authorization: )|(?<=cookie: )).+"
 )
 _LOGIN = re.compile(
@@ -68,6 +68,7 @@ def redact(arguments: list[str]) -> list[str]:
 
 def redact_text(text: str) -> str:
     """A text, such as a URL or a header, without what looks like a secret in it, and with `~` for home folders."""
+    text = text.encode("utf-8", "replace").decode()  # arguments and variables may hold bytes that are no UTF-8
     text = _LOGIN.sub(REDACTED, _SECRET_VALUE.sub(REDACTED, text))
     shown, start = "", 0
     while found := _NAME.search(text, start):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,6 +41,28 @@ KEY_BODY = "MIIEvQIBADANBgkqhkiG9w0BAQ\nEFAASCBKcw="
         [f'{{"password": "{SECRET}"}}'],
         [f"{{'api_key':'{SECRET}'}}"],
         ["--token", f"-{SECRET}"],
+        [f"--pwd={SECRET}"],
+        [f"MYSQL_PWD={SECRET}"],
+        [f"--wandbApiKey={SECRET}"],
+        [f"--encryption-key={SECRET}"],
+        ["--ssh-key", SECRET],
+        [f"--access-tokens={SECRET}"],
+        ["--hftoken", SECRET],
+        [f"--password={SECRET};with & and , inside"],
+        [f"+db.password={SECRET}"],
+        [f"Server=h;Uid=ada;Pwd={SECRET};"],
+        [f"DefaultEndpointsProtocol=https;AccountName=a;AccountKey={SECRET}=="],
+        [f"password: correct horse {SECRET}"],
+        [f'{{"auth": {{"user": "ada", "pin": "{SECRET}"}}}}'],
+        [f'{{"url": "https://x/y?token={SECRET}"}}'],
+        [f'{{"password": "a\\"{SECRET}"}}'],
+        [f"ada:{SECRET}@db:5432/x"],
+        [f"//ada:{SECRET}@db/x"],
+        [f"https://ada:a/{SECRET}@host/x"],
+        [f"https://host/x#access_token={SECRET}"],
+        [f"https://host/x?key={SECRET}"],
+        [f"Cookie: id=1; {SECRET}"],
+        [f"https://hooks.slack.com/services/T0/B0/{SECRET.replace('-', '')}", f"x:{SECRET}@h.org"],
     ],
 )
 def test_a_planted_secret_does_not_survive(arguments: list[str]) -> None:
@@ -60,6 +84,14 @@ def test_a_planted_secret_does_not_survive(arguments: list[str]) -> None:
         "hf_" + "aB" * 17,
         "sk-" + "a1" * 12,
         "AIza" + "a1B" * 11 + "xy",
+        "npm_" + "a1" * 18,
+        "pypi-" + "aB1" * 20,
+        "sk_live_" + "a1" * 12,
+        "ya29." + "a1" * 20,
+        "SG." + "a1" * 11 + "." + "b2" * 22,
+        "gsk_" + "a1" * 25,
+        "nvapi-" + "a1" * 32,
+        "xapp-1-A1-" + "a1" * 10,
         "eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl",
         f"-----BEGIN RSA PRIVATE KEY-----\n{KEY_BODY}\n-----END RSA PRIVATE KEY-----",
     ],
@@ -79,6 +111,13 @@ def test_a_secret_is_known_by_its_own_form(secret: str, form: str) -> None:
         ["--monkey=banana", "https://example.org/x?page=2&size=10"],
         ["--auth", "--verbose", "--lr=0.1"],
         ["--tokenizer=bert", "--max-tokens", "512", "--author", "ada", "tokenizer: bert"],
+        ["--max-tokens=5", "--max_token=5", "--tokens", "512", "--pad-token=<pad>", "--pad_token_id=0", "--eos-token", "</s>"],
+        ["--token-count=8", "--mask-token-prob=0.1", "model.token_dim=4", "--placeholder-token=<cat>"],
+        ["--session=3", "data/session=3/x.csv", "--passes=3", "--bypass=1", "--passthrough=x", "--private", "x"],
+        ["--key=id", "--primary-key=id", "--signature-def=serving", "--cookie-cutter=a", "--secretary=a", "--authority=x"],
+        ["3cf9232a" * 5, "--commit=" + "3cf9232a" * 5, "sha256:" + "ab" * 32, "image:v1@sha256:" + "ab" * 32],
+        ["basic classification", "abfss://raw@account.dfs.core.windows.net/x", "hdfs://nn:8020/x@y", "gs://bucket/a@b"],
+        ["s3://bucket/home/ada/x.csv", "https://example.org/Users/ada"],
         ["ada@example.org", "C:\\data\\x.csv", "key: value"],
     ],
 )
@@ -99,9 +138,23 @@ def test_redaction_keeps_the_number_of_arguments_and_can_be_repeated(arguments: 
         ("https://ada:pw@host/x.git", "https://<redacted>@host/x.git"),
         ("https://ghp_" + "a1" * 18 + "@github.com/x", "https://<redacted>@github.com/x"),
         ("git@github.com:team/x.git", "git@github.com:team/x.git"),
+        ("https://user:pw@host/x#1", "https://<redacted>@host/x#1"),
+        ("ssh://git@github.com/x", "ssh://git@github.com/x"),
+        ('{"password": "a, b", "lr": 1}', '{"password": "<redacted>", "lr": 1}'),
+        ("host:/home/ada/x.git", "host:~/x.git"),
+        ("file:///Users/ada/x", "file://~/x"),
+        ("C:\\Users\\ada\\x", "~\\x"),
+        (f"{Path.home()}/x {Path.home()}-2/x", "~/x " + redact_text(f"{Path.home()}-2/x")),
         ("s3://bucket/x?X-Amz-Signature=abc&part=1", "s3://bucket/x?X-Amz-Signature=<redacted>&part=1"),
         (":4096:8", ":4096:8"),
     ],
 )
 def test_a_text_loses_its_secrets_only(text: str, shown: str) -> None:
     assert redact_text(text) == shown
+
+
+@pytest.mark.parametrize(
+    "text", ["a=" * 50_000, "a:" * 50_000, "//a:" * 25_000, "token=x&" * 10_000, "a.-" * 30_000, "{'a':" * 9_000]
+)
+def test_a_long_argument_is_read_whole(text: str) -> None:
+    assert redact_text(text + " https://ada:hunter2@db/x").endswith(("<redacted>@db/x", "<redacted>"))

@@ -36,9 +36,10 @@ class SourceFiles:
             if name in self._files:
                 continue
             try:
+                name.encode()
                 self._files[name] = hash_path(path)[0]
-            except IfpError:  # gone or changing since it was imported
-                self.not_seen.append(f"code: {name} can't be read")
+            except (IfpError, UnicodeEncodeError):  # gone or changing since it was imported; a name that no JSON can hold
+                self.not_seen.append(f"code: {name.encode('utf-8', 'replace').decode()} can't be read")
         return tuple(sorted(self._files.items()))
 
 
@@ -46,7 +47,10 @@ def _project_files(project: Path, looked_at: set[str]) -> Iterator[Path]:
     """Source files of the project among the modules imported since; the script itself counts wherever it lies."""
     for name in sys.modules.keys() - looked_at - _ELSEWHERE:
         looked_at.add(name)
-        file = getattr(sys.modules.get(name), "__file__", None)
+        try:  # a lazy module would be loaded by asking it for an attribute
+            file = object.__getattribute__(sys.modules.get(name), "__dict__").get("__file__")
+        except AttributeError:
+            continue
         if not isinstance(file, str) or not file.endswith((".py", ".pyw")):
             continue
         if _INSTALLED.search(file):
@@ -54,10 +58,10 @@ def _project_files(project: Path, looked_at: set[str]) -> Iterator[Path]:
             continue
         try:
             path = Path(file).resolve()
-        except (OSError, ValueError):  # no path at all, such as one with a NUL in it
+        except (OSError, ValueError, RuntimeError):  # no path at all: a NUL in it, links in a ring
             continue
         script = name == "__main__" and not _is_installed(path)
-        if (script or (path.is_relative_to(project) and not _is_installed(path))) and path.is_file():
+        if script or (path.is_relative_to(project) and not _is_installed(path)):
             yield path
 
 

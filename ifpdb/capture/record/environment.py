@@ -6,17 +6,21 @@ Only the code's digest and the packages define a version. Nothing here raises: w
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
 
 from ...digest import JSON, code_body, sha256
 from ...records import Code
-from ..redaction import redact
+from ..redaction import redact, redact_text
 from .code import SourceFiles
 from .git import git_state
-from .machine import describe_machine
+from .machine import answers, describe_machine
 from .packages import imported_packages
+
+_PATH = re.compile(r"(?:(?<![\w.~/\\+%@)\]}<>-])|(?<=^-\w)|(?<=file://))(?:[A-Za-z]:[/\\]|/)(?![/\\])[^\s\"',;:|=]+")
+"""An absolute path inside an argument, such as in JSON, in a list or behind `-I`; a URL's path is none."""
 
 
 class Observer:
@@ -37,16 +41,18 @@ class Observer:
         """Everything else that is worth knowing, in the keys that docs/format.md lists."""
         if self._machine is None:
             self._machine = describe_machine()
-        found: dict[str, JSON] = self._machine | {"packages": imported_packages()}
-        if self._git.details:
-            found["git"] = self._git.details
-        if entry := entry_point(self._project):
-            found["entry_point"] = entry
-        if cell := notebook_cell():
-            found["cell"] = cell
-        if not_seen := [*self._sources.not_seen, *([self._git.not_seen] if self._git.not_seen else [])]:
-            found["not_seen"] = not_seen
-        return found
+        found = answers(
+            {
+                "packages": imported_packages,
+                "git": lambda: self._git.details,
+                "entry_point": lambda: entry_point(self._project),
+                "cell": notebook_cell,
+            }
+        )
+        unseen: list[Any] = [*self._sources.not_seen, *([self._git.not_seen] if self._git.not_seen else [])]
+        for part in (self._machine, found):
+            unseen += part.get("not_seen", [])
+        return self._machine | {"packages": {}} | found | ({"not_seen": sorted(unseen)} if unseen else {})
 
 
 def entry_point(project: Path) -> str | None:
@@ -56,7 +62,7 @@ def entry_point(project: Path) -> str | None:
     if spec is not None and isinstance(spec.name, str):
         return f"-m {spec.name.removesuffix('.__main__')}"
     file = getattr(main, "__file__", None)
-    return _shorten(os.path.abspath(file), project) if isinstance(file, str) else None
+    return redact_text(_shorten(os.path.abspath(file), project)) if isinstance(file, str) else None
 
 
 def notebook_cell() -> dict[str, JSON] | None:
@@ -68,18 +74,25 @@ def notebook_cell() -> dict[str, JSON] | None:
     sources = shell.user_ns.get("In") or [""]
     name = shell.user_ns.get("__vsc_ipynb_file__") or shell.user_ns.get("__session__")
     notebook = os.path.basename(name) if isinstance(name, str) else None
-    return {"number": int(shell.execution_count), "digest": sha256(str(sources[-1]).encode()), "notebook": notebook}
+    digest = sha256(str(sources[-1]).encode("utf-8", "replace"))
+    return {"number": int(shell.execution_count), "digest": digest, "notebook": notebook}
 
 
 def command_line(project: Path) -> tuple[str, ...]:
     """This process's argv without secrets, its absolute paths made relative to the project or cut to base names."""
-    return tuple(_shorten(argument, project) for argument in redact(list(sys.argv)))
+    arguments = [argument for argument in getattr(sys, "argv", []) if isinstance(argument, str)]
+    return tuple(redact([_shorten(argument, project) for argument in arguments]))
 
 
 def _shorten(argument: str, project: Path) -> str:
+    """The argument, or the value behind its first `=`, if that is a path; then every other path that stands in it."""
     option, equals, value = ("", "", argument) if os.path.isabs(argument) else argument.partition("=")
-    if not os.path.isabs(value):
-        return argument
-    path = Path(value)
-    short = path.relative_to(project).as_posix() if path.is_relative_to(project) else path.name
-    return option + equals + short
+    if os.path.isabs(value) and not value.startswith("//"):  # that is a host
+        argument = option + equals + _short(value, project)
+    return _PATH.sub(lambda path: _short(path[0], project), argument)
+
+
+def _short(text: str, project: Path) -> str:
+    path = Path(os.path.normpath(text))
+    inside = path.is_relative_to(project) and project not in Path(os.path.expanduser("~")).parents
+    return path.relative_to(project).as_posix() if inside else path.name or text

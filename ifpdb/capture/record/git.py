@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,15 +37,13 @@ def git_state(folder: Path) -> GitState:
     except (OSError, subprocess.TimeoutExpired) as error:
         return GitState(Code(), not_seen=f"git: {type(error).__name__}")
     if code:
-        known = b"not a git repository" in complaint
-        return GitState(Code(), not_seen=None if known else f"git: exit {code}")
-    origin = url.decode("utf-8", "replace").strip()
+        return GitState(Code(), not_seen=_reason(code, complaint))
     heads, changed = _read_status(said.decode("utf-8", "replace"))
     commit = heads.get("branch.oid", "(initial)")
     more = [f"and {len(changed) - MOST_CHANGED} more"] if len(changed) > MOST_CHANGED else []
     details: dict[str, JSON] = {
         "branch": heads.get("branch.head"),
-        "remote": redact_text(origin) or None,
+        "remote": _remote(url.decode("utf-8", "replace").strip()) or None,
         "changed": changed[:MOST_CHANGED] + more,
     }
     if commit == "(initial)":
@@ -53,6 +52,20 @@ def git_state(folder: Path) -> GitState:
     if diff is None:
         return GitState(Code(commit=commit, dirty=True), details, "git: diff")
     return GitState(Code(commit=commit, dirty=bool(diff), diff=sha256(diff) if diff else None), details)
+
+
+def _reason(code: int, complaint: bytes) -> str | None:
+    """Why git answered nothing; None where there is just no checkout. Its own words would hold paths."""
+    if b"not a git repository" in complaint:
+        return None
+    return "git: refused by safe.directory" if b"safe.directory" in complaint else f"git: exit {code}"
+
+
+def _remote(url: str) -> str:
+    """A remote without credentials or user; of one that is a folder, the base name."""
+    if re.match(r"file:|[/\\.~]|[A-Za-z]:[/\\]", url):
+        return re.split(r"[/\\]", url.rstrip("/\\"))[-1]
+    return redact_text(re.sub(r"^(?!git@)[^@/:]+@(?=[\w.-]+:)", "", url))
 
 
 def _read_status(said: str) -> tuple[dict[str, str], list[str]]:
@@ -72,7 +85,7 @@ def _read_status(said: str) -> tuple[dict[str, str], list[str]]:
 
 def _diff(folder: Path) -> bytes | None:
     try:
-        ((code, said, _),) = _ask(folder, ("diff", "HEAD", "--no-ext-diff", "--no-color", *HERE))
+        ((code, said, _),) = _ask(folder, ("diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color", *HERE))
     except (OSError, subprocess.TimeoutExpired):
         return None
     return said if code == 0 else None
@@ -89,7 +102,10 @@ def _ask(folder: Path, *commands: tuple[str, ...]) -> list[tuple[int, bytes, byt
         for process in running:
             if process.returncode is None:
                 process.kill()
-                process.communicate()
+                process.wait()
+            for pipe in (process.stdout, process.stderr):  # not read to the end: git's own children may hold them
+                if pipe is not None:
+                    pipe.close()
 
 
 def _start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:

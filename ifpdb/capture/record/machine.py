@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,18 +14,25 @@ from ...digest import JSON
 from ..redaction import redact_text
 
 VARIABLES = (
+    "BLIS_NUM_THREADS",
     "CUBLAS_WORKSPACE_CONFIG",
     "CUDA_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
     "KERAS_BACKEND",
     "MKL_CBWR",
     "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
     "NUMEXPR_NUM_THREADS",
+    "NVIDIA_TF32_OVERRIDE",
     "OMP_NUM_THREADS",
     "OPENBLAS_CORETYPE",
     "OPENBLAS_NUM_THREADS",
     "PYTHONHASHSEED",
     "PYTORCH_CUDA_ALLOC_CONF",
+    "TF_CUDNN_DETERMINISTIC",
     "TF_DETERMINISTIC_OPS",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "VECLIB_MAXIMUM_THREADS",
 )
 """The only environment variables that are recorded: each changes results or the threads they are computed with."""
 
@@ -33,20 +41,33 @@ _NVIDIA = Path("/proc/driver/nvidia")
 
 def describe_machine() -> dict[str, JSON]:
     """Python, platform, processor, memory in bytes, BLAS, GPUs and the variables above; what isn't known is left out."""
-    found: dict[str, JSON] = {
-        "python": platform.python_version(),
-        "implementation": platform.python_implementation(),
-        "platform": f"{platform.system()} {platform.release()}",
-        "machine": platform.machine(),
-        "cpus": os.cpu_count(),
-        "cpus_usable": _usable_cpus(),
-        "cpu": _cpu(),
-        "memory": _memory(),
-        "blas": _blas(sys.modules.get("threadpoolctl"), sys.modules.get("numpy")),
-        "gpus": _gpus(),
-        "variables": {name: redact_text(os.environ[name]) for name in VARIABLES if name in os.environ},
-    }
-    return {key: value for key, value in found.items() if value not in (None, [], {})}
+    return answers(
+        {
+            "python": platform.python_version,
+            "implementation": platform.python_implementation,
+            "platform": lambda: f"{platform.system()} {platform.release()}",
+            "machine": platform.machine,
+            "cpus": os.cpu_count,
+            "cpus_usable": _usable_cpus,
+            "cpu": _cpu,
+            "memory": _memory,
+            "blas": lambda: _blas(sys.modules.get("threadpoolctl"), sys.modules.get("numpy")),
+            "gpus": _gpus,
+            "variables": lambda: {name: redact_text(os.environ[name]) for name in VARIABLES if name in os.environ},
+        }
+    )
+
+
+def answers(questions: Mapping[str, Callable[[], JSON]]) -> dict[str, JSON]:
+    """What each answered, without empty answers; one that fails, in whatever way, is listed in `not_seen` and costs no run."""
+    found, not_seen = dict[str, JSON](), list[JSON]()
+    for name, ask in questions.items():
+        try:
+            if (answer := ask()) not in (None, [], {}):
+                found[name] = answer
+        except Exception as error:
+            not_seen.append(f"{name}: {type(error).__name__}")
+    return found | ({"not_seen": not_seen} if not_seen else {})
 
 
 def _usable_cpus() -> int | None:

@@ -42,10 +42,10 @@ OWN_PACKAGES = frozenset(
 
 def imported_packages() -> dict[str, str]:
     """The distributions that this process has imported, name → version, without the registry's own."""
-    modules = {name.partition(".")[0] for name in list(sys.modules)}
+    modules = {name.partition(".")[0] for name in list(sys.modules) if isinstance(name, str)}
     found = dict[str, str]()
     for folder in _package_folders():
-        provided = _distributions(str(folder))
+        provided = _distributions(str(folder), folder.stat().st_mtime_ns)
         for module in modules:
             for name, version in provided.get(module, ()):
                 if name not in OWN_PACKAGES:
@@ -54,12 +54,13 @@ def imported_packages() -> dict[str, str]:
 
 
 def _package_folders() -> list[Path]:
-    return [Path(p) for p in sys.path if p.endswith(("site-packages", "dist-packages")) and os.path.isdir(p)]
+    paths = (os.fspath(p) for p in sys.path if isinstance(p, str | os.PathLike))
+    return [Path(p) for p in paths if p.endswith(("site-packages", "dist-packages")) and os.access(p, os.R_OK | os.X_OK)]
 
 
 @cache
-def _distributions(folder: str) -> dict[str, list[tuple[str, str]]]:
-    """Top-level module → [(normalized distribution name, version)] of one site-packages folder."""
+def _distributions(folder: str, _changed: int) -> dict[str, list[tuple[str, str]]]:
+    """Top-level module → [(normalized distribution name, version)] of one site-packages folder, as it was when it changed."""
     provided: dict[str, list[tuple[str, str]]] = {}
     for entry in sorted(os.scandir(folder), key=lambda e: e.name):
         if not entry.name.endswith(".dist-info"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from importlib.metadata import version
@@ -27,7 +28,19 @@ from ifpdb.digest import sha256
         ("/mnt/x=1/a.csv", "a.csv"),
         ("data/a.csv", "data/a.csv"),
         ("--lr=0.1", "--lr=0.1"),
-        ("--expr=a=/b", "--expr=a=/b"),
+        ("--set=data.path={project}/a.csv", "--set=data.path=a.csv"),
+        ("--data={project}/a.csv,/mnt/lake/b.csv", "--data=a.csv,b.csv"),
+        ("--data=a.csv,/mnt/lake/b.csv:{project}/c/d.csv", "--data=a.csv,b.csv:c/d.csv"),
+        ('{{"data": "/mnt/lake/a.csv", "lr": 1}}', '{"data": "a.csv", "lr": 1}'),
+        ("-I/mnt/lake/include", "-Iinclude"),
+        ("file:///mnt/lake/a.csv", "file://a.csv"),
+        ("{project}", "."),
+        ("--separator=/", "--separator=/"),
+        ("s3://bucket/a/b.csv", "s3://bucket/a/b.csv"),
+        ("1/2", "1/2"),
+        ("//ada:hunter2@db", "//<redacted>@db"),
+        ("--password=/mnt/hunter2", "--password=<redacted>"),
+        ("\udcff.csv", "?.csv"),
         ("-", "-"),
     ],
 )
@@ -106,24 +119,67 @@ def test_a_notebooks_cell_is_known_by_number_and_digest(monkeypatch: pytest.Monk
     assert environment.notebook_cell() == {"number": 1, "digest": sha256(b"x = 1"), "notebook": "fraud.ipynb"}
 
 
-@pytest.mark.parametrize("file", [None, 7, "relative.py", "/nowhere/gone.py", "archive.zip/x.py", "\0.py"])
-def test_modules_with_odd_files_are_passed_over(folder: Path, monkeypatch: pytest.MonkeyPatch, file: Any) -> None:
-    odd = ModuleType("odd")
-    odd.__file__ = file
-    monkeypatch.setitem(sys.modules, "odd", odd)
-    assert "odd" not in str(environment.Observer(folder).code().files)
-
-
-def test_a_file_that_is_gone_is_listed_as_not_seen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (folder / "gone.py").write_text("x = 1\n")
-    (folder / "gone.py").chmod(0)
-    module = ModuleType("gone")
-    module.__file__ = str(folder / "gone.py")
-    monkeypatch.setitem(sys.modules, "gone", module)
+def test_what_cannot_be_seen_is_listed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = ModuleType("gone")
+    gone.__file__ = str(folder / "gone.py")
+    monkeypatch.setitem(sys.modules, "gone", gone)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace())
+    monkeypatch.setenv("PATH", "/nowhere")
     observer = environment.Observer(folder)
-    try:
-        (folder / "gone.py").read_bytes()
-    except PermissionError:
-        assert observer.environment()["not_seen"] == ["code: gone.py can't be read"]
-    else:  # root reads everything
-        assert [path for path, _ in observer.code().files] == ["gone.py"]
+    assert "gone.py" not in dict(observer.code().files)
+    found = observer.environment()
+    assert found["not_seen"] == ["cell: AttributeError", "code: gone.py can't be read", "git: FileNotFoundError"]
+    assert found["packages"]
+
+
+@pytest.mark.parametrize(("argv", "seen"), [([], ()), ([7, "x"], ("x",)), (["-c"], ("-c",)), ([""], ("",))])
+def test_an_odd_argv_is_no_trouble(folder: Path, monkeypatch: pytest.MonkeyPatch, argv: list[Any], seen: tuple[str]) -> None:
+    monkeypatch.setattr(sys, "argv", argv)
+    assert environment.command_line(folder) == seen
+    monkeypatch.delattr(sys, "argv")
+    assert environment.command_line(folder) == ()
+
+
+@pytest.mark.parametrize(
+    "main", [None, SimpleNamespace(), SimpleNamespace(__file__=7, __spec__=7), SimpleNamespace(__spec__=None)]
+)
+def test_an_odd_main_module_is_no_trouble(folder: Path, monkeypatch: pytest.MonkeyPatch, main: Any) -> None:
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    observer = environment.Observer(folder)
+    observer.code()
+    assert "entry_point" not in observer.environment()
+
+
+LEAKY = """
+import json, sys
+from pathlib import Path
+from ifpdb.capture.record import environment
+project = Path(sys.argv[1])
+observer = environment.Observer(project)
+print(json.dumps([observer.code().as_dict(), observer.environment(), environment.command_line(project)]))
+"""
+
+
+def test_neither_secrets_nor_home_nor_user_are_anywhere_in_the_record(tmp_path: Path) -> None:
+    project = tmp_path / "home" / "adalovelace" / "fraud"
+    project.mkdir(parents=True)
+    (project / "train.py").write_text(LEAKY)
+    home = str(project.parent)
+    for command in (["init"], ["remote", "add", "origin", f"{home}/origin.git"]):
+        subprocess.run(["git", "-C", str(project), *command], check=True, capture_output=True)
+    arguments = [
+        "--password",
+        "hunter2",
+        f"--data={home}/a.csv",
+        f'{{"x": "{home}/b.csv"}}',
+        "postgresql://adalovelace:hunter2@db/x",
+    ]
+    variables = {"HOME": home, "USER": "adalovelace", "DB_PASSWORD": "hunter2", "KERAS_BACKEND": f"{home}/token=hunter2"}
+    script = [sys.executable, str(project / "train.py"), str(project), *arguments]
+    said = subprocess.run(script, capture_output=True, text=True, check=True, cwd=home, env=os.environ | variables).stdout
+    assert "hunter2" not in said
+    assert "adalovelace" not in said
+    _, found, command_line = json.loads(said)
+    assert (found["git"]["remote"], found["entry_point"]) == ("origin.git", "train.py")
+    shown = ["train.py", ".", "--password", "<redacted>", "--data=a.csv", '{"x": "b.csv"}', "postgresql://<redacted>@db/x"]
+    assert command_line == shown

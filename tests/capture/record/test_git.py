@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -83,10 +84,24 @@ def test_a_detached_head_has_a_commit(checkout: Path) -> None:
     assert (found.code.dirty, found.details["branch"]) == (False, "(detached)")
 
 
-def test_the_remote_is_named_without_its_password(checkout: Path) -> None:
-    git(checkout, "remote", "add", "origin", "https://ada:pw@host/x.git")
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://ada:pw@host/x.git", "https://<redacted>@host/x.git"),
+        ("https://ghp_" + "a1" * 18 + "@github.com/team/x", "https://<redacted>@github.com/team/x"),
+        ("git@github.com:team/x.git", "git@github.com:team/x.git"),
+        ("ada@host:team/x.git", "host:team/x.git"),
+        ("ada@host:/home/ada/x.git", "host:~/x.git"),
+        ("/home/ada/repositories/x.git/", "x.git"),
+        ("file:///srv/ada/x.git", "x.git"),
+        ("../ada/x", "x"),
+        ("C:\\Users\\ada\\x", "x"),
+    ],
+)
+def test_the_remote_is_named_without_user_and_password(checkout: Path, url: str, shown: str) -> None:
+    git(checkout, "remote", "add", "origin", url)
     found = git_state(checkout).details
-    assert found is not None and found["remote"] == "https://<redacted>@host/x.git"
+    assert found is not None and found["remote"] == shown
 
 
 def test_another_repository_in_the_environment_is_not_asked(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,11 +120,56 @@ def test_a_git_that_fails_is_said_to_fail(checkout: Path) -> None:
     assert git_state(checkout) == GitState(Code(), not_seen="git: exit 128")
 
 
-def test_a_git_that_hangs_is_not_waited_for(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("command", ["exec sleep 60", "sleep 60"])
+def test_a_git_that_hangs_is_not_waited_for(checkout: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     (checkout / "bin").mkdir()
     hanging = checkout / "bin" / "git"
-    hanging.write_text("#!/bin/sh\nexec sleep 60\n")
+    hanging.write_text(f"#!/bin/sh\n{command}\n")
     hanging.chmod(0o755)
     monkeypatch.setenv("PATH", str(hanging.parent), prepend=os.pathsep)
     monkeypatch.setattr(module, "TIMEOUT", 0.05)
+    start = time.monotonic()
     assert git_state(checkout) == GitState(Code(), not_seen="git: TimeoutExpired")
+    assert time.monotonic() - start < 30
+
+
+@pytest.mark.skipif(os.name == "nt" or os.getuid() != 0, reason="only root can give a folder to someone else")
+def test_a_checkout_of_someone_else_is_not_looked_into(checkout: Path) -> None:
+    for path in (checkout, checkout / ".git"):
+        os.chown(path, 12345, 12345)
+    assert git_state(checkout) == GitState(Code(), not_seen="git: refused by safe.directory")
+
+
+def test_a_worktree_has_its_own_branch_and_changes(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    there = tmp_path_factory.mktemp("elsewhere") / "tree"
+    git(checkout, "worktree", "add", "-b", "try", str(there))
+    (there / "train.py").write_text("x = 2\n")
+    found = git_state(there)
+    assert found.details is not None
+    assert (found.code.dirty, found.details["branch"], found.details["changed"]) == (True, "try", ["train.py"])
+    assert git_state(checkout).code == Code(commit=found.code.commit, dirty=False)
+
+
+def test_a_submodule_that_changed_is_a_change(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("elsewhere")
+    git(other, "init", "-b", "main")
+    (other / "lib.py").touch()
+    git(other, "add", ".")
+    git(other, "commit", "-m", "lib")
+    git(checkout, "-c", "protocol.file.allow=always", "submodule", "add", str(other), "lib")
+    git(checkout, "commit", "-m", "with lib")
+    assert git_state(checkout).code.dirty is False
+    (checkout / "lib" / "lib.py").write_text("x = 1\n")
+    found = git_state(checkout)
+    assert found.details is not None and (found.code.dirty, found.details["changed"]) == (True, ["lib"])
+    inside = git_state(checkout / "lib")
+    assert inside.details is not None and inside.details["changed"] == ["lib.py"]
+
+
+def test_no_more_files_are_listed_than_a_screenful(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_CHANGED", 2)
+    for name in "abc":
+        (checkout / name).touch()
+    git(checkout, "add", ".")
+    found = git_state(checkout).details
+    assert found is not None and found["changed"] == ["a", "b", "and 1 more"]

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from ifpdb.capture.record.machine import VARIABLES, describe_machine
+from ifpdb.capture.record.machine import VARIABLES, answers, describe_machine
 from ifpdb.digest import canonical
 
 
@@ -26,6 +26,11 @@ def test_blas_is_named_whoever_tells_of_it(monkeypatch: pytest.MonkeyPatch) -> N
     assert by_numpy_or_threadpoolctl[0]["library"]
     monkeypatch.delitem(sys.modules, "threadpoolctl", raising=False)
     assert describe_machine()["blas"][0]["version"]
+
+
+def test_a_question_that_fails_is_listed_and_costs_no_other_answer() -> None:
+    found = answers({"cpu": lambda: "x", "gpus": list, "blas": lambda: [1 // 0], "memory": lambda: None})
+    assert found == {"cpu": "x", "not_seen": ["blas: ZeroDivisionError"]}
 
 
 def test_only_listed_variables_are_recorded_and_no_secret_in_them(monkeypatch: pytest.MonkeyPatch) -> None:
