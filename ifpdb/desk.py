@@ -365,17 +365,13 @@ class Registry:
         with self.writing() as (tx, by):
             version = resolve.resolve_version(tx, ref, now=by.now)
             run = versions.own_run(tx, version)
-            identity = (
-                ""
-                if dataset is None
-                else promotion.dataset_named(tx, str(dataset))
-                if described is None
-                else described.identity
-            )
             if described is not None:
+                identity = described.identity
                 runs.add_datasets(tx, run, [described])
-            elif identity and dataset_rows.find(tx, identity) is None:
-                raise NotFound(f"no dataset {identity} is on record: name its file or folder once (--dataset PATH)")
+            else:
+                identity = "" if dataset is None else promotion.dataset_named(tx, str(dataset))
+                if identity and dataset_rows.find(tx, identity) is None:
+                    raise NotFound(f"no dataset {identity} is on record: name its file or folder once (--dataset PATH)")
             moment = times.to_microseconds(by.now)
             _seal(tx, run, [live.Point(key, identity, value, None, moment) for key, value in known.items()])
             found = versions.read(tx, [version], self)[0]
