@@ -31,7 +31,6 @@ class Captured:
     schema: FeatureSchema | None = None
     fit: dict[str, JSON] | None = None
     problem: str | None = None
-    changed: Sequence[str] = ()
 
 
 class Observation:
@@ -72,9 +71,17 @@ class Observation:
 
     def of(self, model: object) -> Captured:
         """What was captured of a model: of this object, or, for a path or None, of the one that was logged or fitted."""
-        unnamed = model is None or isinstance(model, str | os.PathLike)
-        fit = (self._logged or self._only()) if unnamed else self._watch.find(unwrapped(model))
+        fit = self._fit_of(model)
         return Captured() if fit is None else _captured(fit)
+
+    def changed(self, model: object) -> list[str]:
+        """Which inputs of that fit are no longer what they were, by name; those that are gone can't be told."""
+        fit = self._fit_of(model)
+        return fit.described.changed() if fit is not None and isinstance(fit.described, Inputs) else []
+
+    def _fit_of(self, model: object) -> Fit | None:
+        unnamed = model is None or isinstance(model, str | os.PathLike)
+        return (self._logged or self._only()) if unnamed else self._watch.find(unwrapped(model))
 
     def _only(self) -> Fit | None:
         try:
@@ -93,7 +100,6 @@ def _captured(fit: Fit) -> Captured:
     if not isinstance(fit.described, Inputs):
         return known
     try:
-        data, schema, changed = fit.described.datasets(), fit.described.schema(), fit.described.changed()
+        return replace(known, data=fit.described.datasets(), schema=fit.described.schema())
     except IfpError as error:
         return replace(known, problem=str(error))
-    return replace(known, data=data, schema=schema, changed=changed)

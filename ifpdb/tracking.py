@@ -304,7 +304,7 @@ class TrackedRun:
         missing = digest.missing_parts(known.manifest())
         registration.check_missing(self.model, [part for part in missing if part != "weights"], wishes, captured.problem)
         parts = replace(known, artifact=self._artifact(model))
-        self._warn_of_changes(captured)
+        self._warn_of_changes(model)
         writer.flush()
         with registry.writing() as (tx, by):
             self._save_given(tx, captured)
@@ -338,9 +338,10 @@ class TrackedRun:
     def _artifact(self, model: object) -> Artifact | None:
         return self.record().artifacts.get("model") if model is None else self._open().keep(model, name="model")
 
-    def _warn_of_changes(self, captured: Captured) -> None:
+    def _warn_of_changes(self, model: object) -> None:
+        fitted = self._seen.changed(model) if self._seen else []
         told = [dataset.name or dataset.role for dataset, source in self._sources if source.differs_from(dataset.digest)]
-        for name in [*captured.changed, *told]:
+        for name in [*fitted, *told]:
             text = f"{name} was changed since it was fitted or logged; {self.id} names the data as it was then"
             warnings.warn(text, UserWarning, stacklevel=3)
 
