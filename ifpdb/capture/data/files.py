@@ -9,6 +9,9 @@ from . import csvfile, frames, tablefile
 from .description import Description
 from .table import Table, available
 
+ARROW_FROM = 1 << 20
+"""CSV files of this many bytes are worth the half second that importing pyarrow takes."""
+
 
 def table_in(path: Path, *, role: str, name: str, profile: bool) -> Dataset | None:
     """The table that a file holds; None for a file that holds none."""
@@ -29,8 +32,8 @@ def table_in(path: Path, *, role: str, name: str, profile: bool) -> Dataset | No
 
 
 def _csv(path: Path, description: Description, fresh: Description) -> Description:
-    """A CSV file by pyarrow where it is there and agrees to read it, else by Python; whoever reads, the digest is one."""
-    if available("pyarrow"):
+    """A large CSV file by pyarrow where it is there and agrees to read it, else by Python; whoever reads, the digest is one."""
+    if path.stat().st_size >= ARROW_FROM and available("pyarrow"):
         import pyarrow
 
         try:
