@@ -17,6 +17,7 @@ from typing import Any, Self
 from . import digest, names, registration
 from .capture.data import dataset as datasets
 from .capture.data.sources import Source
+from .capture.redaction import redact_text
 from .capture.schema.features import read_schema
 from .desk import Lineage, Registry, init, parse_lineage
 from .errors import UsageError
@@ -135,7 +136,7 @@ class TrackedRun:
         status, said = "finished", None
         if kind is not None:
             status = "killed" if issubclass(kind, KeyboardInterrupt) else "failed"
-            said = f"{kind.__name__}: {error}"[:2000].encode("utf-8", "replace").decode()
+            said = redact_text(f"{kind.__name__}: {error}")[:2000].encode("utf-8", "replace").decode()
         registry, writer = self._open(), self._live
         assert writer is not None
         try:

@@ -338,3 +338,9 @@ def test_where_it_came_from(make: Make, registry: ifp.Registry, given: Any, kind
         pass
     assert [parent.kind for parent in registry.run(run.id).parents] == kinds
     assert [parent["kind"] for parent in registry.events(kind="run_started")[0].detail["parents"]] == kinds
+
+
+def test_an_error_that_quotes_a_password_is_kept_without_it(registry: ifp.Registry) -> None:
+    with pytest.raises(ConnectionError), ifp.track("fraud") as run:
+        raise ConnectionError("no answer from postgresql://ada:hunter2@db/x")
+    assert registry.run(run.id).error == "ConnectionError: no answer from postgresql://<redacted>@db/x"

@@ -63,6 +63,17 @@ KEY_BODY = "MIIEvQIBADANBgkqhkiG9w0BAQ\nEFAASCBKcw="
         [f"https://host/x?key={SECRET}"],
         [f"Cookie: id=1; {SECRET}"],
         [f"https://hooks.slack.com/services/T0/B0/{SECRET.replace('-', '')}", f"x:{SECRET}@h.org"],
+        ["-p", SECRET],
+        ["-u", f"ada:{SECRET}"],
+        [f"--user=ada:{SECRET}"],
+        ["--api-keys", "first", SECRET],
+        [f"run --password {SECRET} --epochs 3"],
+        [f"password: |\n  {SECRET}"],
+        [f'{{\\"password\\": \\"{SECRET}\\"}}'],
+        [f"https://x/y?next=https%3A%2F%2Fx%2F%3Ftoken%3D{SECRET}"],
+        [f"https%3A%2F%2Fada%3A{SECRET}%40host%2Fx"],
+        [f"https://discord.com/api/webhooks/1/{SECRET}"],
+        ["--github-pat", SECRET],
     ],
 )
 def test_a_planted_secret_does_not_survive(arguments: list[str]) -> None:
@@ -93,6 +104,13 @@ def test_a_planted_secret_does_not_survive(arguments: list[str]) -> None:
         "nvapi-" + "a1" * 32,
         "xapp-1-A1-" + "a1" * 10,
         "eyJhbGciOiJI.eyJzdWIiOiIx.c2lnbmF0dXJl",
+        "glrt-" + "a1" * 10,
+        "hvs." + "aB1" * 12,
+        "dckr_pat_" + "aB1" * 9,
+        "GOCSPX-" + "aB1" * 9,
+        "dapi" + "0a1b2c3d" * 4,
+        "123456789:AA" + "aB1" * 11,
+        f"-----BEGIN PGP PRIVATE KEY BLOCK-----\n{KEY_BODY}\n-----END PGP PRIVATE KEY BLOCK-----",
         f"-----BEGIN RSA PRIVATE KEY-----\n{KEY_BODY}\n-----END RSA PRIVATE KEY-----",
     ],
 )
@@ -118,11 +136,18 @@ def test_a_secret_is_known_by_its_own_form(secret: str, form: str) -> None:
         ["3cf9232a" * 5, "--commit=" + "3cf9232a" * 5, "sha256:" + "ab" * 32, "image:v1@sha256:" + "ab" * 32],
         ["basic classification", "abfss://raw@account.dfs.core.windows.net/x", "hdfs://nn:8020/x@y", "gs://bucket/a@b"],
         ["s3://bucket/home/ada/x.csv", "https://example.org/Users/ada"],
+        ["-p", "8080", "-p", "0.5", "-u", "ada", "-p", "-v", "--schedule=cos:1@0.5", "sk-learn-something-long-of-a-name"],
+        ["--class-token=cls", "--eot_token=5", "--blank-token=_", "--stop-token", "x", "50%", "a%20b.csv"],
         ["ada@example.org", "C:\\data\\x.csv", "key: value"],
     ],
 )
 def test_what_is_no_secret_is_left_alone(arguments: list[str]) -> None:
     assert redact(arguments) == arguments
+
+
+def test_only_an_option_in_the_plural_hides_more_than_one_argument() -> None:
+    assert redact(["--pass", SECRET, "a.csv"]) == ["--pass", "<redacted>", "a.csv"]
+    assert redact(["--api-keys", SECRET, SECRET, "-v", "a.csv"]) == ["--api-keys", "<redacted>", "<redacted>", "-v", "a.csv"]
 
 
 @given(st.lists(st.text(max_size=20), max_size=6))
@@ -144,6 +169,8 @@ def test_redaction_keeps_the_number_of_arguments_and_can_be_repeated(arguments: 
         ("host:/home/ada/x.git", "host:~/x.git"),
         ("file:///Users/ada/x", "file://~/x"),
         ("C:\\Users\\ada\\x", "~\\x"),
+        ("sqlite:////home/ada/x.db", "sqlite:///~/x.db"),
+        ("%2Fhome%2Fada%2Fx", "~/x"),
         (f"{Path.home()}/x {Path.home()}-2/x", "~/x " + redact_text(f"{Path.home()}-2/x")),
         ("s3://bucket/x?X-Amz-Signature=abc&part=1", "s3://bucket/x?X-Amz-Signature=<redacted>&part=1"),
         (":4096:8", ":4096:8"),
@@ -154,7 +181,18 @@ def test_a_text_loses_its_secrets_only(text: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["a=" * 50_000, "a:" * 50_000, "//a:" * 25_000, "token=x&" * 10_000, "a.-" * 30_000, "{'a':" * 9_000]
+    "text",
+    [
+        "a=" * 50_000,
+        "a:" * 50_000,
+        "//a:" * 25_000,
+        "token=x&" * 10_000,
+        "a.-" * 30_000,
+        "{'a':" * 9_000,
+        "sk-" * 30_000,
+        "pypi-" * 20_000,
+        "%2F" * 30_000,
+    ],
 )
 def test_a_long_argument_is_read_whole(text: str) -> None:
     assert redact_text(text + " https://ada:hunter2@db/x").endswith(("<redacted>@db/x", "<redacted>"))

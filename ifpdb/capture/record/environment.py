@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from ...digest import JSON, code_body, sha256
@@ -19,8 +19,12 @@ from .git import git_state
 from .machine import answers, describe_machine
 from .packages import imported_packages
 
-_PATH = re.compile(r"(?:(?<![\w.~/\\+%@)\]}<>-])|(?<=^-\w)|(?<=file://))(?:[A-Za-z]:[/\\]|/)(?![/\\])[^\s\"',;:|=]+")
+_PATH = re.compile(
+    r"(?:(?<![\w.~/\\+%@)\]}<>-])|(?<=^-\w)|(?<=file://)|(?<=:///))"
+    r"(?:[A-Za-z]:[/\\]+|\\\\(?=[\w.-]+\\)|/(?![/\\]))[^\s\"',;:|=]+"
+)
 """An absolute path inside an argument, such as in JSON, in a list or behind `-I`; a URL's path is none."""
+_WINDOWS = re.compile(r"[A-Za-z]:[/\\]|\\\\")
 
 
 class Observer:
@@ -59,8 +63,8 @@ def entry_point(project: Path) -> str | None:
     """What was started: a script's path, or `-m module`; None in an interactive session."""
     main: Any = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
-    if spec is not None and isinstance(spec.name, str):
-        return f"-m {spec.name.removesuffix('.__main__')}"
+    if isinstance(name := getattr(spec, "name", None), str) and name != "__main__":  # a folder or zip file is that
+        return f"-m {name.removesuffix('.__main__')}"
     file = getattr(main, "__file__", None)
     return redact_text(_shorten(os.path.abspath(file), project)) if isinstance(file, str) else None
 
@@ -75,7 +79,7 @@ def notebook_cell() -> dict[str, JSON] | None:
     name = shell.user_ns.get("__vsc_ipynb_file__") or shell.user_ns.get("__session__")
     notebook = os.path.basename(name) if isinstance(name, str) else None
     digest = sha256(str(sources[-1]).encode("utf-8", "replace"))
-    return {"number": int(shell.execution_count), "digest": digest, "notebook": notebook}
+    return {"number": len(sources) - 1, "digest": digest, "notebook": notebook}
 
 
 def command_line(project: Path) -> tuple[str, ...]:
@@ -93,6 +97,8 @@ def _shorten(argument: str, project: Path) -> str:
 
 
 def _short(text: str, project: Path) -> str:
+    if _WINDOWS.match(text) and os.name != "nt":
+        return PureWindowsPath(text).name or text
     path = Path(os.path.normpath(text))
     inside = path.is_relative_to(project) and project not in Path(os.path.expanduser("~")).parents
     return path.relative_to(project).as_posix() if inside else path.name or text

@@ -16,6 +16,9 @@ TIMEOUT = 10
 """Seconds. A git that hangs is not waited for."""
 MOST_CHANGED = 200
 """The most changed files that are listed."""
+DIFF = ("--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--full-index", "--unified=3", "-O/dev/null")
+SETTINGS = ("noprefix=false", "mnemonicPrefix=false", "relative=false", "interHunkContext=0", "algorithm=myers")
+"""What makes one difference the same bytes, whatever the user's settings say of how to show it."""
 HERE = ("--", ".", ":(exclude)*.db")
 """The project's files; a registry that is written while a run is open is no change of the code."""
 
@@ -37,7 +40,7 @@ def git_state(folder: Path) -> GitState:
     except (OSError, subprocess.TimeoutExpired) as error:
         return GitState(Code(), not_seen=f"git: {type(error).__name__}")
     if code:
-        return GitState(Code(), not_seen=_reason(code, complaint))
+        return GitState(Code(), not_seen=_reason(folder, code, complaint))
     heads, changed = _read_status(said.decode("utf-8", "replace"))
     commit = heads.get("branch.oid", "(initial)")
     more = [f"and {len(changed) - MOST_CHANGED} more"] if len(changed) > MOST_CHANGED else []
@@ -54,10 +57,11 @@ def git_state(folder: Path) -> GitState:
     return GitState(Code(commit=commit, dirty=bool(diff), diff=sha256(diff) if diff else None), details)
 
 
-def _reason(code: int, complaint: bytes) -> str | None:
+def _reason(folder: Path, code: int, complaint: bytes) -> str | None:
     """Why git answered nothing; None where there is just no checkout. Its own words would hold paths."""
     if b"not a git repository" in complaint:
-        return None
+        is_there = any(os.path.exists(place / ".git") for place in (folder, *folder.parents))
+        return "git: takes the .git there for no repository" if is_there else None
     return "git: refused by safe.directory" if b"safe.directory" in complaint else f"git: exit {code}"
 
 
@@ -84,8 +88,9 @@ def _read_status(said: str) -> tuple[dict[str, str], list[str]]:
 
 
 def _diff(folder: Path) -> bytes | None:
+    settings = [word for setting in SETTINGS for word in ("-c", f"diff.{setting}")]
     try:
-        ((code, said, _),) = _ask(folder, ("diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color", *HERE))
+        ((code, said, _),) = _ask(folder, (*settings, "diff", "HEAD", *DIFF, *HERE))
     except (OSError, subprocess.TimeoutExpired):
         return None
     return said if code == 0 else None
@@ -112,7 +117,7 @@ def _start(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     strange = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     environment = {**strange, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     return subprocess.Popen(
-        ["git", "-C", str(folder), *arguments],
+        ["git", "-c", "core.fsmonitor=false", "-C", str(folder), *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import random
 import sys
 from collections.abc import Callable
@@ -11,26 +12,17 @@ from typing import Any
 
 from ...digest import canonical
 from ...errors import UsageError
+from .machine import answers
 
 TYPE = "ifp-random-state/1"
 
 
 def observe() -> bytes:
-    """The states of Python's, numpy's and torch's global generators, of those that are imported, as canonical JSON."""
-    found: dict[str, Any] = {"type": TYPE, "python": _python_state()}
-    if numpy := _imported("numpy"):
-        state = numpy.random.get_state(legacy=False)
-        if state["bit_generator"] == "MT19937":
-            inner = state["state"]
-            found["numpy"] = {
-                "key": _text(inner["key"].astype("<u4").tobytes()),
-                "pos": int(inner["pos"]),
-                "has_gauss": int(state["has_gauss"]),
-                "gauss": float(state["gauss"]),
-            }
-    if torch := _imported("torch"):
-        found["torch"] = _text(torch.get_rng_state().numpy().tobytes())
-    return canonical(found)
+    """The states of Python's, numpy's and torch's global generators, of those that are imported, as canonical JSON.
+
+    What can't be seen is listed in its `not_seen`: a run is not lost for it.
+    """
+    return canonical({"type": TYPE} | answers({"python": _python_state, "numpy": _numpy_state, "torch": _torch_state}))
 
 
 def restore(state: bytes) -> None:
@@ -41,8 +33,9 @@ def restore(state: bytes) -> None:
     putters = {"python": _put_python, "numpy": _put_numpy, "torch": _put_torch}
     try:
         found = json.loads(state)
-        if found.pop("type") != TYPE or "python" not in found:
+        if found.pop("type") != TYPE or not found:
             raise ValueError
+        found.pop("not_seen", None)
         put_back = [putters[name](own) for name, own in found.items()]
     except ImportError as error:
         raise UsageError(f"this random state holds that of {error.name}, which is not installed: install it first") from None
@@ -55,6 +48,23 @@ def restore(state: bytes) -> None:
 def _python_state() -> dict[str, Any]:
     version, words, gauss = random.getstate()
     return {"version": version, "words": list(words), "gauss": gauss}
+
+
+def _numpy_state() -> dict[str, Any] | None:
+    numpy = _imported("numpy")
+    state: dict[str, Any] = numpy.random.get_state(legacy=False) if numpy else {"bit_generator": None}
+    if state["bit_generator"] != "MT19937":
+        return None
+    inner, gauss = state["state"], float(state["gauss"])
+    if not math.isfinite(gauss):
+        raise ValueError("no JSON")
+    key = _text(inner["key"].astype("<u4").tobytes())
+    return {"key": key, "pos": int(inner["pos"]), "has_gauss": int(state["has_gauss"]), "gauss": gauss}
+
+
+def _torch_state() -> str | None:
+    torch = _imported("torch")
+    return _text(torch.get_rng_state().numpy().tobytes()) if torch else None
 
 
 def _put_python(own: Any) -> Callable[[], None]:

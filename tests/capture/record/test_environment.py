@@ -36,6 +36,11 @@ from ifpdb.digest import sha256
         ("file:///mnt/lake/a.csv", "file://a.csv"),
         ("{project}", "."),
         ("--separator=/", "--separator=/"),
+        ("sqlite:////mnt/ada/x.db", "sqlite:///x.db"),
+        ("D:\\lake\\a.csv", "a.csv"),
+        ("--data=D:\\lake\\a.csv", "--data=a.csv"),
+        ("\\\\server\\share\\a.csv", "a.csv"),
+        ("--pattern=\\\\d+", "--pattern=\\\\d+"),
         ("s3://bucket/a/b.csv", "s3://bucket/a/b.csv"),
         ("1/2", "1/2"),
         ("//ada:hunter2@db", "//<redacted>@db"),
@@ -112,9 +117,18 @@ def test_a_module_that_was_started_is_the_entry_point(tmp_path: Path) -> None:
     assert said == "-m job\n"
 
 
+def test_a_folder_that_was_started_is_known_by_its_main_file(tmp_path: Path) -> None:
+    (tmp_path / "job").mkdir()
+    (tmp_path / "job" / "__main__.py").write_text(
+        "from pathlib import Path\nfrom ifpdb.capture.record import environment\nprint(environment.entry_point(Path.cwd()))\n"
+    )
+    said = subprocess.run([sys.executable, "job"], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    assert said == "job/__main__.py\n"
+
+
 def test_a_notebooks_cell_is_known_by_number_and_digest(monkeypatch: pytest.MonkeyPatch) -> None:
     assert environment.notebook_cell() is None
-    shell = SimpleNamespace(user_ns={"In": ["", "x = 1"], "__session__": "/home/ada/fraud.ipynb"}, execution_count=1)
+    shell = SimpleNamespace(user_ns={"In": ["", "x = 1"], "__session__": "/home/ada/fraud.ipynb"}, execution_count=2)
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
     assert environment.notebook_cell() == {"number": 1, "digest": sha256(b"x = 1"), "notebook": "fraud.ipynb"}
 

@@ -60,6 +60,35 @@ def test_the_commit_and_the_difference_are_noted(checkout: Path) -> None:
     assert git_state(checkout).code.diff not in (dirty.code.diff, None)
 
 
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "diff.noprefix=true",
+        "diff.mnemonicPrefix=true",
+        "diff.context=1",
+        "core.abbrev=20",
+        "diff.relative=true",
+        "diff.orderFile=o",
+    ],
+)
+def test_the_difference_is_the_same_whatever_the_users_settings(checkout: Path, setting: str) -> None:
+    (checkout / "b.py").write_text("\n" * 20)
+    (checkout / "o").write_text("train.py\nb.py\n")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-m", "two")
+    (checkout / "b.py").write_text("\n" * 10 + "x" + "\n" * 10)
+    (checkout / "train.py").write_text("x = 2\n")
+    before = git_state(checkout).code
+    git(checkout, "config", *setting.split("="))
+    assert git_state(checkout).code == before
+    assert before.diff is not None
+
+
+def test_a_damaged_checkout_is_not_taken_for_none(checkout: Path) -> None:
+    (checkout / ".git" / "HEAD").write_text("junk\n")
+    assert git_state(checkout) == GitState(Code(), not_seen="git: takes the .git there for no repository")
+
+
 def test_files_with_odd_names_moved_and_removed_are_listed(checkout: Path) -> None:
     (checkout / "new line\nä.py").write_text("long enough to be known again when it is moved\n" * 5)
     (checkout / "gone.py").touch()

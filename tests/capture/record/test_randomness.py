@@ -75,6 +75,15 @@ def test_other_bytes_are_refused_and_nothing_is_put_back(data: bytes) -> None:
     assert randomness.observe() == moved != before
 
 
+def test_a_state_that_cannot_be_seen_is_listed_and_the_others_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "getstate", lambda: 1 // 0)
+    state = randomness.observe()
+    assert json.loads(state)["not_seen"] == ["python: ZeroDivisionError"]
+    drawn = np.random.random()
+    randomness.restore(state)
+    assert np.random.random() == drawn
+
+
 def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     state = randomness.observe()
     monkeypatch.setitem(sys.modules, "numpy", None)
@@ -89,6 +98,15 @@ def test_another_generator_in_numpys_place_is_left_out() -> None:
     )
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
     assert set(json.loads(said)) == {"type", "python"}
+
+
+@pytest.mark.frameworks
+def test_a_torch_that_shows_no_state_costs_no_run() -> None:
+    pytest.importorskip("torch")
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with FakeTensorMode():
+        assert json.loads(randomness.observe())["not_seen"] == ["torch: AssertionError"]
 
 
 @pytest.mark.frameworks
