@@ -48,7 +48,7 @@ def table(results: Sequence[Result]) -> str:
 TEMPLATE = """\
 # Benchmarks
 
-Written by `python tests/benchmarks` on {day} (three minutes on a quiet machine, 3 GB of disk in `--folder`).
+Written by `python tests/benchmarks` on {day} (six minutes on a quiet machine, 3 GB of disk in `--folder`).
 
 {table}
 
