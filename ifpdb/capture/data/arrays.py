@@ -136,9 +136,10 @@ def objects(items: Sequence[Any], name: str) -> tuple[str, Sequence[Any]]:
 _advice = "make it one of numbers, text or times"
 
 
-def from_objects(items: Sequence[Any], name: str) -> tuple[str, Values]:
-    """Python objects as a column: its type and Values."""
+def from_objects(items: Sequence[Any], name: str, *, empty: str = "null") -> tuple[str, Values]:
+    """Python objects as a column: its type, `empty` where all are null, and Values."""
     kind, cleaned = objects(items, name)
+    kind = empty if kind == "null" else kind
     try:
         return kind, of_type(kind, cleaned)
     except OverflowError:
@@ -221,34 +222,48 @@ def items(dataset: Any) -> tuple[list[Field], Iterator[list[Values]]]:
     if hasattr(dataset, "tensors"):  # a TensorDataset: no need to go row by row
         return _of_columns([f"x{i}" for i in range(len(dataset.tensors))], [_plain(x) for x in dataset.tensors])
 
-    def item(row: int) -> list[Any]:
-        found = dataset[row]
-        parts = found.values() if isinstance(found, dict) else found if isinstance(found, tuple | list) else [found]
-        return [_plain(part) for part in parts]
-
     if not len(dataset):
         raise UsageError("the dataset has no items: an empty one trains nothing")
-    first, again = item(0), item(0)
-    if len(first) != len(again) or not all(numpy.array_equal(a, b) for a, b in zip(first, again, strict=True)):
+    first, again = _parts(dataset[0]), _parts(dataset[0])
+    if first.keys() != again.keys() or not all(map(_same, first.values(), again.values())):
         raise UsageError("the dataset gives other values each time it is read (augmentation?): name the raw data instead")
-    named = dataset[0]
-    names = list(map(str, named)) if isinstance(named, dict) else [f"x{i}" for i in range(len(first))]
+    names = list(first)
 
-    def stacked(start: int, stop: int) -> list[Any]:
-        rows = [item(row) for row in range(start, stop)]
+    def block(start: int) -> tuple[list[Field], Iterator[list[Values]]]:
+        rows = [_parts(dataset[row]) for row in range(start, min(start + LEAF, len(dataset)))]
+        for row, one in enumerate(rows, start):
+            if one.keys() != first.keys():
+                raise UsageError(f"item {row} of the dataset has the elements {list(one)}, item 0 has {names}")
         try:
-            return [numpy.stack(parts) for parts in zip(*rows, strict=True)]
+            return _of_columns(list(map(str, names)), [numpy.stack([one[name] for one in rows]) for name in names])
         except ValueError as error:
             raise UsageError(f"the items of the dataset differ in shape ({error}): name the raw data instead") from None
 
-    fields, _ = _of_columns(names, stacked(0, 1))
+    fields, head = block(0)
 
     def leaves() -> Iterator[list[Values]]:
-        for start in range(0, len(dataset), LEAF):
-            _, inner = _of_columns(names, stacked(start, min(start + LEAF, len(dataset))))
+        yield from head
+        for start in range(LEAF, len(dataset), LEAF):
+            found, inner = block(start)
+            for one, other in zip(fields, found, strict=True):
+                if one != other:
+                    raise UsageError(f"element {one.name!r} is {one.type} up to item {start - 1}, and {other.type} then")
             yield from inner
 
     return fields, leaves()
+
+
+def _parts(item: Any) -> dict[Any, Any]:
+    """The elements of a dataset's item as arrays, by name."""
+    if not isinstance(item, dict):
+        item = {f"x{i}": part for i, part in enumerate(item if isinstance(item, tuple | list) else [item])}
+    return {name: _plain(part) for name, part in item.items()}
+
+
+def _same(one: Any, other: Any) -> bool:
+    import numpy
+
+    return numpy.array_equal(one, other, equal_nan=one.dtype.kind == "f" and other.dtype.kind == "f")
 
 
 def _plain(part: Any) -> Any:

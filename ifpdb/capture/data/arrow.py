@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,13 @@ def leaves(table: Any) -> Iterator[list[Values]]:
     for start in range(0, table.num_rows, LEAF):
         block = table.slice(start, LEAF)
         yield [values(_one_array(column), kind) for column, kind in zip(block.columns, kinds, strict=True)]
+
+
+def row_labels(schema: Any) -> set[str]:
+    """The columns that hold an index which pandas wrote: labels of rows, no data."""
+    written = (schema.metadata or {}).get(b"pandas")
+    labels = json.loads(written).get("index_columns", []) if written else []
+    return {label for label in labels if isinstance(label, str)}
 
 
 def type_of(type: Any, name: str) -> str:
@@ -54,8 +62,10 @@ def type_of(type: Any, name: str) -> str:
         return "bytes"
     if is_.is_decimal(type):
         return f"decimal[{type.scale}]"
-    if is_.is_fixed_size_list(type) and is_.is_primitive(type.value_type):
-        return f"{type_of(type.value_type, name)}[{type.list_size}]"
+    if is_.is_fixed_size_list(type):
+        element, _, shape = type_of(type.value_type, name).partition("[")
+        if re.fullmatch(r"bool|[iuf]\d+", element):
+            return f"{element}[{type.list_size}{',' + shape if shape else ']'}"
     if is_.is_list(type) or is_.is_large_list(type) or is_.is_fixed_size_list(type):
         return f"list[{type_of(type.value_type, name)}]"
     if is_.is_struct(type):
@@ -123,7 +133,10 @@ def _texts(array: Any, kind: str, valid: Any) -> Values:
     import pyarrow
     import pyarrow.compute as compute
 
-    array = array.cast(pyarrow.large_string() if kind != "bytes" else pyarrow.large_binary())
+    texts = array.cast(pyarrow.large_string() if kind != "bytes" else pyarrow.large_binary())
+    if kind.startswith("decimal[") and compute.any(compute.match_substring(texts, "E")).as_py():
+        texts = pyarrow.array([None if x is None else f"{x:f}" for x in array.to_pylist()], texts.type)
+    array = texts
     if array.null_count:
         array = compute.fill_null(array, "" if kind != "bytes" else b"")
     offsets = numpy.frombuffer(array.buffers()[1], "<i8", len(array) + 1, array.offset * 8)
@@ -147,15 +160,20 @@ def _vectors(array: Any, kind: str, valid: Any) -> Values:
     import pyarrow
     import pyarrow.compute as compute
 
-    width, element = array.type.list_size, kind.partition("[")[0]
-    inner = array.values.slice(array.offset * width, len(array) * width)
-    if element[0] == "f":
-        filled = compute.fill_null(inner, numpy.nan)
-    elif inner.null_count and (valid is None or inner.slice().null_count > (len(array) - int(valid.sum())) * width):
+    inner, shape = array.flatten(), [array.type.list_size]  # what a null row points to is left out
+    while pyarrow.types.is_fixed_size_list(inner.type) and not inner.null_count:
+        shape.append(inner.type.list_size)
+        inner = inner.flatten()
+    if inner.null_count and (kind[0] != "f" or not pyarrow.types.is_floating(inner.type)):
         raise UsageError(f"a vector of type {kind} has nulls inside: fill them, or use floats with NaN")
-    else:
-        filled = compute.fill_null(inner.cast(pyarrow.uint8()) if element == "bool" else inner, 0)
-    return Values(len(array), filled.to_numpy(zero_copy_only=False).reshape(len(array), width), valid)
+    inner = compute.fill_null(inner, numpy.nan) if inner.null_count else inner
+    inner = inner.cast(pyarrow.uint8()) if kind.startswith("bool") else inner
+    there = inner.to_numpy(zero_copy_only=False).reshape(-1, *shape)
+    if valid is None:
+        return Values(len(array), there)
+    data = numpy.zeros((len(array), *shape), there.dtype)
+    data[valid] = there
+    return Values(len(array), data, valid)
 
 
 def _one_array(column: Any) -> Any:

@@ -5,7 +5,7 @@ Large tables are hashed by two threads, which numpy and hashlib let run at once;
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
@@ -28,6 +28,7 @@ class Digesting:
         self.table = Table(self.fields)
         self._profilers = [Profiler(one.type, categorical=one.categorical) for one in fields] if profile else None
         self._waiting: list[list[Values]] = []
+        self._count = 0
         self._pool: ThreadPoolExecutor | None = None
         self._running: tuple[int, list[Future[list[tuple[bytes, int]]]]] = 0, []
 
@@ -39,13 +40,10 @@ class Digesting:
         if [(one.name, one.type) for one in fields] != [(one.name, one.type) for one in self.fields]:
             raise UsageError(f"this batch has the columns {_named(fields)}, the one before {_named(self.fields)}")
         try:
-            ready = self._whole([*self._waiting], leaves)
-            self._waiting = []
-            for leaf in ready:
-                if leaf[0].count == LEAF or last:
-                    self._take(leaf)
-                else:
-                    self._waiting = [[copied(values) for values in leaf]]
+            for leaf in leaves:
+                self._wait(leaf, last=last)
+            if last:
+                self._take_rest()
             self._settle()
         finally:
             if self._pool is not None:
@@ -54,29 +52,29 @@ class Digesting:
 
     def finish(self) -> tuple[Column, ...]:
         """The columns; the digest, rows and prefixes are the table's."""
-        for leaf in self._waiting:
-            self._take(leaf)
-        self._waiting = []
+        self._take_rest()
         self._settle()
         columns = self.table.columns()
         if self._profilers is None:
             return columns
         return tuple(replace(one, **profiler.finish()) for one, profiler in zip(columns, self._profilers, strict=True))
 
-    @staticmethod
-    def _whole(waiting: list[list[Values]], leaves: Iterable[list[Values]]) -> Iterator[list[Values]]:
-        """The same rows in leaves of LEAF rows, the last one shorter."""
-        count = sum(leaf[0].count for leaf in waiting)
-        for leaf in leaves:
-            waiting.append(leaf)
-            count += leaf[0].count
-            while count >= LEAF:
-                together = [joined(parts) for parts in zip(*waiting, strict=True)]
-                yield together if count == LEAF else [part_of(values, 0, LEAF) for values in together]
-                waiting = [] if count == LEAF else [[part_of(values, LEAF, count) for values in together]]
-                count -= LEAF
-        if count:
-            yield [joined(parts) for parts in zip(*waiting, strict=True)]
+    def _wait(self, leaf: list[Values], *, last: bool) -> None:
+        """Let rows wait until LEAF of them are there. If others may follow, in copies: their owner may use the memory again."""
+        self._waiting.append(leaf if last or leaf[0].count == LEAF else [copied(values) for values in leaf])
+        while not last and len(self._waiting) > 1 and self._waiting[-2][0].count <= 2 * self._waiting[-1][0].count:
+            self._waiting[-2:] = [_together(self._waiting[-2:])]  # few parts, and no row is copied often
+        self._count += leaf[0].count
+        while self._count >= LEAF:
+            whole, count = _together(self._waiting), self._count
+            self._waiting = [[part_of(values, LEAF, count) for values in whole]] if count > LEAF else []
+            self._count -= LEAF
+            self._take([part_of(values, 0, LEAF) for values in whole] if count > LEAF else whole)
+
+    def _take_rest(self) -> None:
+        if self._waiting:
+            self._take(_together(self._waiting))
+        self._waiting, self._count = [], 0
 
     def _take(self, leaf: list[Values]) -> None:
         """Begin to hash a leaf, the one before being done; meanwhile the next one can be made."""
@@ -106,6 +104,10 @@ class Digesting:
         if jobs:
             self.table.add(rows, [one for job in jobs for one in job.result()])
         self._running = 0, []
+
+
+def _together(parts: Sequence[list[Values]]) -> list[Values]:
+    return [joined(values) for values in zip(*parts, strict=True)]
 
 
 def _named(fields: Sequence[Field]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from ...errors import UsageError
 from . import arrays, arrow, csvfile
 from .table import LEAF, Field, available
-from .values import Values
+from .values import Values, part_of, taken
 
 Leaves = tuple[list[Field], Iterator[list[Values]]]
 
@@ -42,8 +42,9 @@ def _pandas_column(series: Any, name: str) -> tuple[str, bool, Any]:
     """The type of a column, whether it is categorical, and what cuts Values out of it."""
     kind = str(series.dtype)
     if kind == "category":
-        inner, _, _ = _pandas_column(series.dtype.categories.to_series(), name)
-        return inner, True, lambda a, b: _pandas_column(_decoded(series.iloc[a:b]), name)[2](0, b - a)
+        inner, _, cut = _pandas_column(series.dtype.categories.to_series(), name)
+        categories, codes = cut(0, len(series.dtype.categories)), series.cat.codes.to_numpy()
+        return inner, True, lambda a, b: taken(categories, codes[a:b])
     dtype = series.dtype
     if dtype.__class__.__module__.startswith("numpy") and dtype.kind != "O":
         data = series.to_numpy()
@@ -58,14 +59,9 @@ def _pandas_column(series: Any, name: str) -> tuple[str, bool, Any]:
         return _by_arrow(series, name)
     if kind == "object" and available("pyarrow") and not _is_plain(series):
         return _by_arrow(series, name)
-    found, whole = arrays.from_objects(series.tolist(), name)
-    from .values import part_of
-
+    empty = "utf8" if type(dtype).__name__ == "StringDtype" else "null"
+    found, whole = arrays.from_objects(series.tolist(), name, empty=empty)
     return found, False, lambda a, b: part_of(whole, a, b)
-
-
-def _decoded(series: Any) -> Any:
-    return series.astype(series.dtype.categories.dtype) if series.notna().all() else series.astype(object)
 
 
 def _masked(series: Any, name: str) -> tuple[str, bool, Any]:
@@ -120,7 +116,7 @@ def polars(frame: Any) -> Leaves:
 
 
 def of_arrow(table: Any) -> Leaves:
-    """A pyarrow Table, RecordBatch, dataset or reader of batches."""
+    """A pyarrow Table, RecordBatch or dataset, without the row labels that pandas wrote into it."""
     import pyarrow
 
     if hasattr(table, "to_table"):
@@ -131,6 +127,8 @@ def of_arrow(table: Any) -> Leaves:
         table = pyarrow.Table.from_batches([table])
     elif isinstance(table, pyarrow.Array | pyarrow.ChunkedArray):
         table = pyarrow.table({"x0": table})
+    if labels := arrow.row_labels(table.schema):
+        table = table.select([name for name in table.schema.names if name not in labels])
     return arrow.fields(table.schema), arrow.leaves(table)
 
 
@@ -138,6 +136,8 @@ def hugging_face(dataset: Any) -> Leaves:
     """A Hugging Face Dataset, as the Arrow table behind it."""
     if isinstance(dataset, dict):
         raise UsageError("this is several datasets by split: name one, as in data['train'], or give a mapping of role to data")
+    if not hasattr(dataset, "__len__"):
+        raise UsageError(f"a {type(dataset).__name__} can't be read without using it up: load the dataset without streaming")
     return of_arrow(dataset.with_format("arrow")[:])
 
 
@@ -158,15 +158,14 @@ def _narwhals_column(series: Any, name: str) -> tuple[str, bool, Any]:
     import narwhals as nw
     import numpy
 
-    from .values import part_of
-
     dtype, categorical = series.dtype, False
     if dtype in (nw.Categorical, nw.Enum):
         series, categorical = series.cast(nw.String), True
         dtype = series.dtype
     if dtype in (nw.String, nw.Object, nw.Binary) or dtype == nw.Unknown:
-        found, whole = arrays.from_objects(series.to_list(), name)
-        return ("utf8" if dtype == nw.String else found), categorical, lambda a, b: part_of(whole, a, b)
+        empty = "utf8" if dtype == nw.String else "bytes" if dtype == nw.Binary else "null"
+        found, whole = arrays.from_objects(series.to_list(), name, empty=empty)
+        return found, categorical, lambda a, b: part_of(whole, a, b)
     missing = series.is_null().to_numpy().astype(bool)
     valid = ~missing if missing.any() else None
     if dtype == nw.Boolean:

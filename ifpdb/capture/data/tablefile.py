@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,10 +36,10 @@ def leaves(path: Path) -> tuple[list[Field], Iterator[list[Values]]]:
         ) from None
     try:
         schema, batches = _parquet(path) if ENDINGS[path.suffix.lower()] == b"PAR1" else _ipc(path)
-        labels = _row_labels(schema)
+        labels = arrow.row_labels(schema)
         wanted = [name for name in schema.names if name not in labels]
         fields = arrow.fields(pyarrow.schema([schema.field(name) for name in wanted]) if labels else schema)
-    except (pyarrow.ArrowInvalid, OSError, KeyError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, LookupError) as error:
         raise UsageError(f"{path} can't be read: {error}") from None
 
     def parts() -> Iterator[list[Values]]:
@@ -48,7 +47,7 @@ def leaves(path: Path) -> tuple[list[Field], Iterator[list[Values]]]:
             for batch in batches:
                 table = pyarrow.Table.from_batches([batch])
                 yield from arrow.leaves(table.select(wanted) if labels else table)
-        except (pyarrow.ArrowInvalid, OSError) as error:
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
             raise UsageError(f"{path} is damaged: {error}") from None
 
     return fields, parts()
@@ -66,9 +65,3 @@ def _ipc(path: Path) -> tuple[Any, Iterator[Any]]:
 
     reader = pyarrow.ipc.open_file(pyarrow.memory_map(str(path)))
     return reader.schema, (reader.get_batch(i) for i in range(reader.num_record_batches))
-
-
-def _row_labels(schema: Any) -> set[str]:
-    written = (schema.metadata or {}).get(b"pandas")
-    labels = json.loads(written).get("index_columns", []) if written else []
-    return {label for label in labels if isinstance(label, str)}

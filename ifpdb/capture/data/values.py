@@ -89,7 +89,7 @@ def struct_fields(type: str) -> list[tuple[str, str]]:
         depth, stop = 0, end + 1
         while stop < len(rest) and (depth or rest[stop] != ","):
             depth += (rest[stop] in "[{") - (rest[stop] in "]}")
-            stop += 1
+            stop = decoder.raw_decode(rest, stop)[1] if rest[stop] == '"' else stop + 1
         found.append((name, rest[end + 1 : stop]))
         rest = rest[stop + 1 :]
     return found
@@ -144,6 +144,24 @@ def part_of(values: Values, start: int, stop: int) -> Values:
     )
 
 
+def taken(values: Values, positions: Any) -> Values:
+    """The values at these positions; what stands at -1 is null. Not for nested ones."""
+    import numpy
+
+    there = positions >= 0
+    valid = None if there.all() else there
+    if values.lengths is not None:
+        ends, data = numpy.cumsum(values.lengths), bytes(values.data)
+        words = [data[end - length : end] for end, length in zip(ends, values.lengths, strict=True)] + [b""]
+        lengths = numpy.append(values.lengths, 0)[positions]
+        return Values(len(positions), b"".join([words[i] for i in positions]), valid, lengths)
+    if values.data is None:
+        return Values(len(positions), valid=there)
+    floats = values.data.dtype.kind == "f"
+    blank = numpy.array([numpy.nan if floats else 0], values.data.dtype)
+    return Values(len(positions), numpy.concatenate([values.data, blank])[positions], None if floats else valid)
+
+
 def copied(values: Values) -> Values:
     """The same values in memory of their own."""
 
@@ -182,7 +200,8 @@ def _canonical_floats(data: Any, valid: Any) -> Any:
     """Little-endian floats with one zero and one NaN, which is null too."""
     import numpy
 
-    data = data + data.dtype.type(0)  # -0.0 becomes 0.0, and the caller's array stays as it is
+    with numpy.errstate(invalid="ignore"):  # a signalling NaN is a NaN
+        data = data + data.dtype.type(0)  # -0.0 becomes 0.0, and the caller's array stays as it is
     missing = numpy.isnan(data)
     if valid is not None:
         missing |= ~valid

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import sparse
 
+from ifpdb.capture.data import arrays
 from ifpdb.capture.data.dataset import describe, hash_data
 from ifpdb.capture.data.description import Description
 from ifpdb.capture.data.table import LEAF
@@ -191,3 +192,56 @@ def test_many_categories_are_quick_and_not_listed() -> None:
     texts = np.char.mod("%d", np.arange(300_000)).astype(object)
     (column,) = describe(texts).columns
     assert column.values is None
+
+
+def test_a_signalling_nan_is_a_nan_like_others() -> None:
+    signalling = np.array([0x7FF0000000000001], "u8").view("f8")
+    assert hash_data(signalling) == hash_data(np.array([np.nan]))
+
+
+@pytest.mark.parametrize(
+    ("items", "same"),
+    [
+        (
+            [(np.array([1.0, np.nan]), 0), (np.array([2.0, 3.0]), 1)],
+            np.array([([1.0, np.nan], 0), ([2.0, 3.0], 1)], [("x0", "f8", 2), ("x1", "i8")]),
+        ),
+        ([{"x": 1, "y": 2}, {"y": 4, "x": 3}], np.array([(1, 2), (3, 4)], [("x", "i8"), ("y", "i8")])),
+        ([(1,), (1.5,)], np.array([1.0, 1.5])),
+    ],
+    ids=["a NaN in the first item", "elements by name", "integers and floats"],
+)
+def test_a_datasets_items_are_the_rows_of_a_table(items: list[Any], same: Any) -> None:
+    assert digest_of(arrays.items(items)) == hash_data(same)
+
+
+@pytest.mark.parametrize(
+    ("items", "why"),
+    [
+        ([(1,)] * LEAF + [(1.5,)], "'x0' is i64 up to item 65535, and f64 then"),
+        ([{"x": 1}, {"y": 1}], r"item 1 of the dataset has the elements \['y'\], item 0 has \['x'\]"),
+        ([(1, 2), (1,)], "item 1"),
+    ],
+    ids=["a type that changes", "other names", "fewer elements"],
+)
+def test_items_that_do_not_go_together_are_refused(items: list[Any], why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        digest_of(arrays.items(items))
+
+
+def digest_of(opened: Any) -> str | None:
+    description = Description(role="train", name=None, profile=False)
+    description.add_leaves(*opened)
+    return description.finish().digest
+
+
+def test_many_small_batches_wait_in_few_parts() -> None:
+    numbers = np.arange(4096.0).reshape(-1, 2)
+    description = Description(role="train", name=None, profile=False)
+    most = 0
+    for row in numbers:
+        description.add(row[None], last=False)
+        assert description._digesting is not None
+        most = max(most, len(description._digesting._waiting))
+    assert most <= 12, "each batch copies few of the rows before it"
+    assert description.finish().digest == hash_data(numbers)

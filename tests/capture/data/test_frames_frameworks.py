@@ -15,10 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ifpdb.capture.data import files, frames
+from ifpdb.capture.data import arrays, arrow, files, frames
 from ifpdb.capture.data.dataset import describe, hash_data
 from ifpdb.capture.data.description import Description
 from ifpdb.capture.data.digesting import Digesting
+from ifpdb.capture.data.values import digest
 from ifpdb.errors import UsageError
 
 pytestmark = pytest.mark.frameworks
@@ -235,6 +236,7 @@ WITHOUT = """
 import sys
 sys.modules["pyarrow"] = None
 from ifpdb.capture.data.dataset import describe
+from ifpdb.capture.data.values import digest
 from ifpdb.errors import UsageError
 try:
     print(describe(sys.argv[1]))
@@ -293,3 +295,105 @@ def test_pandas_reads_the_same_from_csv_where_its_rules_agree(folder: Path) -> N
     frame = pd.DataFrame({"a": [1, 2], "b": [0.1, None], "c": ["x", "ü, y"], "d": [True, False]})
     frame.to_csv("t.csv", index=False)
     assert hash_data("t.csv") == hash_data(pd.read_csv("t.csv")) == hash_data(frame)
+
+
+CATEGORIES: dict[str, tuple[Any, list[Any]]] = {
+    "texts": (["a", "ü"], ["ü", None, "a"]),
+    "all null": (["a"], [None, None]),
+    "no categories": ([], [None]),
+    "small integers": (np.array([1, 2], "i1"), [2, None, 1]),
+    "small floats": (np.array([1, 2], "f4"), [2, None]),
+    "booleans": ([True, False], [False, None]),
+    "times": (pd.to_datetime(["2025-01-01"]), [None, pd.Timestamp("2025-01-01")]),
+    "a leaf of nulls": (["a"], [None] * 65_536 + ["a"]),
+}
+
+
+@pytest.mark.parametrize("name", CATEGORIES)
+def test_categories_are_the_values_that_they_stand_for(name: str) -> None:
+    categories, values = CATEGORIES[name]
+    frame = pd.DataFrame({"a": pd.Categorical(values, categories=categories)})
+    assert hash_data(frame) == hash_data(pa.Table.from_pandas(frame))
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({"a": pd.Series([None, None], dtype="str")}),
+        pd.DataFrame({"a": pd.Series([None, None], dtype="string")}),
+        pl.DataFrame({"a": pl.Series([None, None], dtype=pl.String)}),
+        pl.DataFrame({"a": pl.Series([None, None], dtype=pl.Binary)}),
+    ],
+    ids=["pandas str", "pandas string", "polars texts", "polars bytes"],
+)
+def test_a_column_of_nulls_has_its_type_without_arrow(frame: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_arrow = hash_data(frame)
+    monkeypatch.setattr(frames, "available", lambda package: False)
+    assert hash_data(frame) == by_arrow
+
+
+def test_a_null_in_a_vector_is_not_hidden_by_a_null_row() -> None:
+    parts = pa.array([7, 7, 1, None])
+    hidden = pa.FixedSizeListArray.from_arrays(parts, 2, mask=pa.array([True, False]))
+    with pytest.raises(UsageError, match="nulls inside"):
+        hash_data(pa.table({"a": hidden}))
+    behind = pa.FixedSizeListArray.from_arrays(pa.array([None, 7, 1, 0]), 2, mask=pa.array([True, False]))
+    assert hash_data(pa.table({"a": behind})) == hash_data(pa.table({"a": pa.array([None, [1, 0]], behind.type)}))
+
+
+def test_fixed_lists_of_dates_are_lists() -> None:
+    days = pa.table({"a": pa.array([[1, 2]], pa.list_(pa.date32(), 2))})
+    assert describe(days).columns[0].type == "list[date]"
+    assert hash_data(days) == hash_data(pa.table({"a": pa.array([[1, 2]], pa.list_(pa.date32()))}))
+
+
+@pytest.mark.parametrize("name", ["b", "a}", "]", ",", '"', "ü"])
+def test_a_field_of_a_struct_may_have_any_name(name: str) -> None:
+    inner = pa.struct([(name, pa.int64()), ("z", pa.string())])
+    table = pa.table({"s": pa.array([{"p": {name: 1, "z": "x"}, "q": 2}], pa.struct([("p", inner), ("q", pa.int64())]))})
+    other = pa.table({"s": pa.array([{"p": {name: 1, "z": "x"}, "q": 3}], table.schema.field("s").type)})
+    assert hash_data(table) != hash_data(other)
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.feather"])
+def test_a_file_with_a_changed_byte_is_read_or_refused(folder: Path, name: str) -> None:
+    FILES[name](pd.DataFrame({"a": range(50), "b": list("abcde") * 10}), folder / name)
+    data = Path(name).read_bytes()
+    refused = 0
+    for at in np.random.default_rng(0).integers(8, len(data), 300):
+        Path(name).write_bytes(data[:at] + bytes([data[at] ^ 0x80]) + data[at + 1 :])
+        try:
+            describe(name, profile=False)
+        except UsageError:
+            refused += 1
+    assert refused, "nothing was damaged"
+
+
+def test_a_streamed_dataset_of_hugging_face_is_refused() -> None:
+    datasets = pytest.importorskip("datasets")
+    with pytest.raises(UsageError, match="without streaming"):
+        hash_data(datasets.Dataset.from_dict({"a": [1]}).to_iterable_dataset())
+
+
+def test_matrices_are_one_in_arrow_polars_and_numpy() -> None:
+    array = np.arange(12, dtype="f4").reshape(2, 2, 3)
+    arrow = pa.table({"x0": pa.array(array.tolist(), pa.list_(pa.list_(pa.float32(), 3), 2))})
+    assert hash_data(array) == hash_data(arrow) == hash_data(pl.DataFrame({"x0": array}))
+    assert describe(arrow).columns[0].type == "f32[2,3]"
+    inner = pa.array([None, [[1.0, 2.0, 3.0], None]], arrow.schema.field("x0").type)
+    with pytest.raises(UsageError, match="nulls inside"):
+        hash_data(pa.table({"x0": inner}))
+
+
+@pytest.mark.parametrize("text", ["0.0000001", "-0.0000001", "0.0000000", "12345678901.0000000"])
+def test_a_decimal_has_all_its_digits_and_no_exponent(text: str) -> None:
+    column = pa.array([Decimal(text), None], pa.decimal128(38, 7))
+    expected = arrays.texts([text, None])
+    assert digest("decimal[7]", arrow.values(column, "decimal[7]")) == digest("decimal[7]", expected)
+
+
+def test_row_labels_are_no_column_in_an_arrow_table_either(folder: Path) -> None:
+    frame = pd.DataFrame({"a": [1.0, 2.0], "b": ["x", "y"]}, index=pd.Index([5, 3], name="id"))
+    frame.to_parquet("t.parquet")
+    same = [frame, "t.parquet", pq.read_table("t.parquet"), pa.Table.from_pandas(frame)]
+    assert len(set(map(hash_data, same))) == 1
