@@ -326,7 +326,8 @@ def test_no_bytes_make_it_fail_import_or_run_anything(data: bytes, format: str) 
         patch.setattr(os, "system", lambda *_: pytest.fail("it ran"))
         found = containers.look(memoryview(data), format)
     assert set(found) == {"imports", "changed", "problem"}
-    assert set(sys.modules) - before <= {"bz2", "_bz2", "lzma", "_lzma", "_compression"}
+    readers = {"bz2", "_bz2", "lzma", "_lzma", "_compression", "encodings.raw_unicode_escape"}
+    assert set(sys.modules) - before <= readers
 
 
 @given(MUTATED)
