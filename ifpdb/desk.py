@@ -18,14 +18,15 @@ from . import digest, names, promotion, registration, settings, times
 from .capture.data import dataset as datasets
 from .capture.schema.features import read_schema
 from .errors import NotFound, UsageError
+from .ledger import ancestry, events, facts, lineage, metrics, resolve, runs, stages, versions
 from .ledger import datasets as dataset_rows
-from .ledger import events, facts, lineage, metrics, resolve, runs, stages, versions
 from .records import (
     Artifact,
     Code,
     Dataset,
     Event,
     Interval,
+    Kin,
     ModelSummary,
     Node,
     Parent,
@@ -177,6 +178,28 @@ class Registry:
         """A run and all its ancestors, children before parents."""
         with self.reading() as tx:
             return lineage.nodes(tx, resolve.resolve(tx, ref, now=self.now()).run)
+
+    def ancestors(self, ref: str, *, depth: int | None = None) -> list[Kin]:
+        """What a version or run came from, the nearest first; at most `depth` edges away."""
+        with self.reading() as tx:
+            return ancestry.ancestors(tx, resolve.resolve(tx, ref, now=self.now()).run, depth=depth)
+
+    def descendants(self, ref: str, *, depth: int | None = None) -> list[Kin]:
+        """What came from a version or run, the nearest first; at most `depth` edges away."""
+        with self.reading() as tx:
+            return ancestry.descendants(tx, resolve.resolve(tx, ref, now=self.now()).run, depth=depth)
+
+    def merge_base(self, a: str, b: str) -> list[Node]:
+        """The best common ancestors of two: those that no other common ancestor comes from.
+
+        Raises NotFound for histories that have nothing in common.
+        """
+        with self.reading() as tx:
+            one, other = (resolve.resolve(tx, ref, now=self.now()).run for ref in (a, b))
+            found = ancestry.merge_bases(tx, one, other)
+            if not found:
+                raise NotFound(f"{a} and {b} have no ancestor in common (ifp log {a}, ifp log {b})")
+            return lineage.read(tx, found)
 
     def events(
         self, *, model: str | None = None, since: str | None = None, until: str | None = None, kind: str | None = None

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from . import digest, names, policy, promotion
-from .compare import compare
 from .desk import Registry
 from .errors import Conflict, NeedsReason, UsageError
+from .history.compare import compare
 from .ledger import events, resolve, stages, versions
 from .policy import Policy
 from .records import Change, Interval, Node, Verdict, Version

@@ -397,6 +397,19 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
+class Kin:
+    """An ancestor or descendant: its run, what that registered (None: nothing), and how many edges away it is."""
+
+    run: str
+    digest: str | None
+    model: str
+    depth: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"run": self.run, "digest": self.digest, "depth": self.depth, "model": self.model}
+
+
+@dataclass(frozen=True, slots=True)
 class Interval:
     """A version held a stage from `since` until `until` (None: still). `approved_by` are those who approved by then."""
 

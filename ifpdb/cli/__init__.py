@@ -25,10 +25,16 @@ SECTIONS = {
         "ls": "looking",
         "runs": "looking",
         "show": "looking",
-        "log": "looking",
-        "diff": "looking",
         "schema": "looking",
         "validate": "validating",
+    },
+    "Trace": {
+        "log": "lineage",
+        "ancestors": "lineage",
+        "descendants": "lineage",
+        "merge-base": "lineage",
+        "link": "lineage",
+        "diff": "comparing",
     },
     "Move": {
         "promote": "moving",
@@ -41,7 +47,6 @@ SECTIONS = {
         "metric": "describing",
         "tag": "describing",
         "label": "describing",
-        "link": "describing",
     },
     "Audit": {
         "history": "auditing",

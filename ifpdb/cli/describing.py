@@ -1,4 +1,4 @@
-"""metric, tag, label, link: what is said of a version after its registration."""
+"""metric, tag, label: what is said of a version after its registration."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import click
 
-from ..names import KINDS
 from .moving import model_of
 from .options import Session, command
 from .output import emit_json, number, printable
@@ -57,21 +56,4 @@ def label(session: Session, ref: str, label_: str) -> None:
         click.echo(f"{found.model}@{label_}  {found.name}")
 
 
-@command("link")
-@click.argument("child")
-@click.argument("parent")
-@click.option("--kind", type=click.Choice(KINDS), default="derived_from", help="Say how the child came from it.")
-def link(session: Session, child: str, parent: str, kind: str) -> None:
-    """Record after the fact that the run of CHILD came from the run of PARENT."""
-    with session.writing() as registry:
-        new = registry.link(child, parent, kind)
-        found = registry.run(child)
-    if session.form == "json":
-        emit_json(found.as_dict())
-    else:
-        click.echo(f"{found.id}  " + ", ".join(f"{parent.kind} {parent.run}" for parent in found.parents))
-        if not new:
-            click.echo("that was known already", err=True)
-
-
-COMMANDS: dict[str, click.Command] = {"metric": metric, "tag": tag, "label": label, "link": link}
+COMMANDS: dict[str, click.Command] = {"metric": metric, "tag": tag, "label": label}

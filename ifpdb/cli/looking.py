@@ -1,4 +1,4 @@
-"""ls, runs, show, log, diff, schema: what the registry holds."""
+"""ls, runs, show, schema: what the registry holds."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Any
 import click
 
 from ..capture.schema.features import FeatureSchema
-from ..compare import compare
 from ..digest import EVALUATION_ROLES, say_parts
 from ..model import Model
-from ..records import Dataset, Node, Run, Version
-from .graph import draw
+from ..records import Dataset, Run, Version
 from .options import Session, command
 from .output import Column, emit_csv, emit_json, emit_records, emit_table, emit_text, minute, number, person, short, size, stage
 
@@ -41,13 +39,6 @@ _RUNS: list[Column] = [
     ("by", lambda r: person(r.actor)),
     ("version", lambda r: short(r.version) or "–"),
     ("metrics", lambda r: ", ".join(f"{name} {number(value)}" for name, value in r.metrics.items())),
-]
-_CHANGES: list[Column] = [
-    ("part", lambda c: c.part),
-    ("name", lambda c: c.name),
-    ("change", lambda c: c.change),
-    ("before", lambda c: _brief(c.before)),
-    ("after", lambda c: _brief(c.after)),
 ]
 
 
@@ -122,7 +113,7 @@ def _run_lines(run: Run) -> Iterator[tuple[str, str]]:
 def _shared_lines(record: Version | Run) -> Iterator[tuple[str, str]]:
     yield "fit", _fit_line(record.fit) if record.fit else ""
     yield "data", "\n".join(_data_line(dataset) for dataset in record.data)
-    yield "params", _wrapped(f"{name} = {_brief(value)}" for name, value in record.params.items())
+    yield "params", _wrapped(f"{name} = {brief(value)}" for name, value in record.params.items())
     yield "seed", "" if record.seed is None else str(record.seed)
     yield (
         "metrics",
@@ -178,55 +169,13 @@ def _few(items: Any, most: int = 8) -> str:
     return ", ".join(found[:most]) + (f" and {len(found) - most} more (--json)" if len(found) > most else "")
 
 
-def _brief(value: Any) -> str:
+def brief(value: Any) -> str:
     import json
 
     if value is None:
         return "–"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return short(text) if text.startswith("sha256:") else text if len(text) <= 60 else text[:59] + "…"
-
-
-@command("log", output="table")
-@click.argument("ref")
-@click.option("--graph", is_flag=True, help="Draw the branches.")
-def log(session: Session, ref: str, graph: bool) -> None:
-    """Show the ancestry of REF, children before their parents."""
-    with session.reading() as registry:
-        nodes = registry.lineage(ref)
-    if session.form == "json":
-        emit_json([node.as_dict() for node in nodes])
-    elif session.form == "csv":
-        emit_csv([node.as_dict() for node in nodes])
-    else:
-        lanes = draw([(node.run, [parent.run for parent in node.parents]) for node in nodes]) if graph else None
-        by_run = {node.run: node for node in nodes}
-        for lane, run in lanes or [("*", node.run) for node in nodes]:
-            click.echo(f"{lane}  {_node_line(by_run[run])}" if run else lane)
-
-
-def _node_line(node: Node) -> str:
-    what = f"{node.model} v{node.ordinal} {short(node.digest)}" if node.digest else f"{node.model} ({node.status})"
-    names = "".join(f"  {label}" for label in node.labels)
-    kinds = ", ".join(sorted({parent.kind for parent in node.parents} - {"derived_from"}))
-    held = f"  [{stage(node.stage)}]" if node.stage else ""
-    return f"{click.style(node.run, fg='cyan')}  {what}{held}{names}" + (f"  {kinds}" if kinds else "")
-
-
-@command("diff", output="table")
-@click.argument("a")
-@click.argument("b")
-def diff(session: Session, a: str, b: str) -> None:
-    """Show what differs from version A to version B: data, features, parameters, code, weights, metrics."""
-    with session.reading() as registry:
-        before, after = registry.resolve(a), registry.resolve(b)
-    changes = compare(before, after)
-    if session.form == "json":
-        emit_json({"a": before.name, "b": after.name, "changes": [change.as_dict() for change in changes]})
-        return
-    if session.form == "text":
-        click.echo(f"from {before.name}\nto   {after.name}", err=True)
-    emit_records(changes, _CHANGES, form=session.form, empty="no difference: one version, or two of the same parts")
 
 
 @click.group("schema")
@@ -251,7 +200,7 @@ def schema_show(session: Session, ref: str, frictionless: bool) -> None:
     elif version.schema is None:
         click.echo(f"{version.name} has no feature schema: that part is missing", err=True)
     else:
-        rows = [[_brief(value) for value in feature.as_dict().values()] for feature in schema.features]
+        rows = [[brief(value) for value in feature.as_dict().values()] for feature in schema.features]
         emit_table(rows, list(schema.features[0].as_dict()))
 
 
@@ -261,7 +210,5 @@ COMMANDS: dict[str, click.Command] = {
     "ls": ls,
     "runs": runs_command,
     "show": show,
-    "log": log,
-    "diff": diff,
     "schema": schema_group,
 }

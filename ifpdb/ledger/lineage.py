@@ -21,6 +21,8 @@ GENERATION = "SELECT generation FROM run WHERE key = ?"
 RAISE_GENERATION = "UPDATE run SET generation = ? WHERE key = ? AND generation < ?"
 CHILDREN = "SELECT child FROM edge WHERE parent = ?"
 PARENTS = "SELECT parent FROM edge WHERE child = ? ORDER BY position"
+PARENTS_WITH_GENERATION = """
+    SELECT e.parent, r.generation FROM edge e JOIN run r ON r.key = e.parent WHERE e.child = ? ORDER BY e.position"""
 NAME = "SELECT id FROM run WHERE key = ?"
 
 
@@ -86,6 +88,16 @@ def nth_parent(tx: sqlite3.Connection, run: int, position: int) -> int:
     return int(parents[position - 1])
 
 
+def generation(tx: sqlite3.Connection, run: int) -> int:
+    """1 + the greatest of its parents'."""
+    return int(tx.execute(GENERATION, (run,)).fetchone()[0])
+
+
+def parents(tx: sqlite3.Connection, run: int) -> list[tuple[int, int]]:
+    """(parent, its generation) in the kept order."""
+    return tx.execute(PARENTS_WITH_GENERATION, (run,)).fetchall()
+
+
 def name(tx: sqlite3.Connection, run: int) -> str:
     """The id of a run."""
     return str(tx.execute(NAME, (run,)).fetchone()[0])
@@ -105,18 +117,29 @@ def model_of(tx: sqlite3.Connection, run: int) -> str:
     return str(tx.execute(MODEL_OF, (run,)).fetchone()[0])
 
 
-NODES = """
+ALL_ABOVE = """
     WITH RECURSIVE a(run) AS (VALUES (?) UNION SELECT e.parent FROM a JOIN edge e ON e.child = a.run)
+    SELECT json_group_array(run) FROM a"""
+NODES = """
     SELECT r.key, r.id, m.name, v.digest, v.ordinal, v.stage, r.status, r.started_at,
            (SELECT json_group_array(l.name) FROM label l WHERE l.version = v.key)
-      FROM a JOIN run r ON r.key = a.run JOIN model m ON m.key = r.model LEFT JOIN version v ON v.key = r.version
+      FROM json_each(?) w JOIN run r ON r.key = w.value JOIN model m ON m.key = r.model
+      LEFT JOIN version v ON v.key = r.version
      ORDER BY r.generation DESC, r.started_at DESC, r.id DESC"""
 
 
 def nodes(tx: sqlite3.Connection, run: int) -> list[Node]:
     """A run and all its ancestors, children always before their parents."""
-    rows = tx.execute(NODES, (run,)).fetchall()
-    parents = parents_of(tx, json.dumps([row[0] for row in rows]))
+    return _nodes(tx, tx.execute(ALL_ABOVE, (run,)).fetchone()[0])
+
+
+def read(tx: sqlite3.Connection, keys: Sequence[int]) -> list[Node]:
+    """The nodes behind these keys, children always before their parents."""
+    return _nodes(tx, json.dumps(keys))
+
+
+def _nodes(tx: sqlite3.Connection, wanted: str) -> list[Node]:
+    parents = parents_of(tx, wanted)
     return [
         Node(
             run=id,
@@ -129,5 +152,5 @@ def nodes(tx: sqlite3.Connection, run: int) -> list[Node]:
             started_at=started_at,
             parents=tuple(parents[key]),
         )
-        for key, id, model, digest, ordinal, stage, status, started_at, labels in rows
+        for key, id, model, digest, ordinal, stage, status, started_at, labels in tx.execute(NODES, (wanted,)).fetchall()
     ]

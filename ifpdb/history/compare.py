@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from .capture.schema.features import Feature
-from .digest import integer_to_json, number_to_json
-from .records import Change, Dataset, Measurement, Version
+from ..capture.schema.features import Feature
+from ..digest import integer_to_json, number_to_json
+from ..records import Change, Dataset, Measurement, Version
 
 
 def compare(a: Version, b: Version) -> list[Change]:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ifpdb.capture.schema.features import Feature, make_schema
-from ifpdb.compare import compare
+from ifpdb.history.compare import compare
 from ifpdb.digest import canonical
 from ifpdb.records import Artifact, Change, Code, Dataset, Measurement, Version
 
