@@ -122,9 +122,11 @@ CREATE TABLE version (
            (json_type(manifest, '$.weights') = 'null' OR json_type(manifest, '$.data') = 'null'
             OR json_type(manifest, '$.schema') = 'null' OR json_type(manifest, '$.training') = 'null') VIRTUAL,
   stage    TEXT CHECK (stage IN ('staging', 'shadow', 'production', 'archived')),  -- what the newest event on it says
+  sha256   TEXT AS ('sha256:' || lower(hex(digest))) VIRTUAL,  -- its digest as views and events write it, to join on
   UNIQUE (model, digest)
 ) STRICT;
 CREATE INDEX version_digest ON version(digest);
+CREATE INDEX version_sha256 ON version(sha256, model);
 CREATE INDEX version_weights ON version(weights);
 CREATE INDEX version_ordinal ON version(model, ordinal);
 CREATE INDEX version_stage ON version(model, stage);
@@ -263,6 +265,13 @@ CREATE INDEX event_production ON event(model, at, id) WHERE to_stage = 'producti
 CREATE INDEX event_policy ON event(model, at, id) WHERE kind = 'policy_set';
 CREATE INDEX event_approved ON event(model, version) WHERE kind = 'approved';
 
+-- When an event that another registry brought (a merge) was put into this file; no row: it was written here. What one file
+-- knows of its own past: two equal registries may differ in it.
+CREATE TABLE arrival (
+  event INTEGER PRIMARY KEY REFERENCES event(key),
+  at    TEXT NOT NULL
+) STRICT;
+
 -- The events that no other event names as a parent: one, or several after a merge. The next event names them all.
 CREATE TABLE head (
   id TEXT PRIMARY KEY                                        -- 'sha256:<hex>', as it stands in the bodies
@@ -278,7 +287,7 @@ SELECT v.key AS version,
                          AND p.version <> e.version)
                     THEN 'archived' ELSE e.to_stage END
           FROM event e
-         WHERE e.model = m.name AND e.version = 'sha256:' || lower(hex(v.digest)) AND e.to_stage IS NOT NULL
+         WHERE e.model = m.name AND e.version = v.sha256 AND e.to_stage IS NOT NULL
          ORDER BY e.at DESC, e.id DESC LIMIT 1) AS stage
   FROM version v JOIN model m ON m.key = v.model;
 
@@ -299,7 +308,7 @@ BEGIN SELECT RAISE(ABORT, 'ifpdb: an event says when, who and what, and names it
 CREATE TRIGGER event_moves_a_version BEFORE INSERT ON event
 WHEN NEW.to_stage IS NOT NULL AND NOT EXISTS (
   SELECT 1 FROM run r JOIN version v ON v.key = r.version JOIN model m ON m.key = v.model
-   WHERE r.id = NEW.run AND m.name = NEW.model AND 'sha256:' || lower(hex(v.digest)) = NEW.version)
+   WHERE r.id = NEW.run AND m.name = NEW.model AND v.sha256 = NEW.version)
 BEGIN SELECT RAISE(ABORT, 'ifpdb: this event moves a version that is not here'); END;
 
 CREATE TRIGGER event_never_changes BEFORE UPDATE ON event
@@ -361,7 +370,7 @@ BEGIN SELECT RAISE(ABORT, 'ifpdb: a model is kept for ever'); END;
 
 -- Every version as it stands today. `run` is its own run; actor and created_at are that run's.
 CREATE VIEW versions AS
-SELECT m.name AS model, 'v' || v.ordinal AS ordinal, 'sha256:' || lower(hex(v.digest)) AS version, r.id AS run, v.stage,
+SELECT m.name AS model, 'v' || v.ordinal AS ordinal, v.sha256 AS version, r.id AS run, v.stage,
        v.partial, r.registered_at AS created_at, r.actor,
        json_extract(v.manifest, '$.weights') AS weights,
        json_extract(v.manifest, '$.schema') AS feature_schema,
@@ -378,7 +387,7 @@ SELECT m.name AS model, 'v' || v.ordinal AS ordinal, 'sha256:' || lower(hex(v.di
 -- Every run, registered or not.
 CREATE VIEW runs AS
 SELECT m.name AS model, r.id AS run, r.status, r.started_at, r.ended_at, r.actor, r.seed, r.code_commit, r.code_dirty,
-       r.error, r.fit, 'sha256:' || nullif(lower(hex(v.digest)), '') AS version, r.registered_at
+       r.error, r.fit, v.sha256 AS version, r.registered_at
   FROM run r JOIN model m ON m.key = r.model LEFT JOIN version v ON v.key = r.version;
 
 -- Which version held which stage, from when to when (until is NULL: still), who moved it there and why.
@@ -386,24 +395,22 @@ SELECT m.name AS model, r.id AS run, r.status, r.started_at, r.ended_at, r.actor
 CREATE VIEW stage_intervals AS
 WITH move AS NOT MATERIALIZED (
   SELECT e.model, e.version, e.run, e.to_stage AS stage, e.at AS since, e.actor, e.reason, e.body, e.id,
-         (SELECT n.at FROM event n
+         (SELECT n.key FROM event n
            WHERE n.model = e.model AND n.version = e.version AND n.to_stage IS NOT NULL AND (n.at, n.id) > (e.at, e.id)
-           ORDER BY n.at, n.id LIMIT 1) AS moved_at,
+           ORDER BY n.at, n.id LIMIT 1) AS next_move,
          (SELECT p.key FROM event p
-           WHERE e.to_stage = 'production' AND p.model = e.model AND p.to_stage = 'production'
-             AND p.version <> e.version AND (p.at, p.id) > (e.at, e.id)
-           ORDER BY p.at, p.id LIMIT 1) AS displacing
+           WHERE e.to_stage = 'production' AND p.model = e.model AND p.to_stage = 'production' AND (p.at, p.id) > (e.at, e.id)
+           ORDER BY p.at, p.id LIMIT 1) AS next_entry   -- its own again, or the one that displaces it
     FROM event e WHERE e.to_stage IS NOT NULL)
-SELECT move.model, move.version, move.run, move.stage, move.since,
-       CASE WHEN d.at < coalesce(move.moved_at, '~') THEN d.at ELSE move.moved_at END AS until,
-       move.actor, json_extract(move.body, '$.detail.approved_by') AS approved_by,  -- JSON: who approved it
-       move.reason, 'sha256:' || lower(hex(move.id)) AS event
-  FROM move LEFT JOIN event d ON d.key = move.displacing
+SELECT m.model, m.version, m.run, m.stage, m.since,
+       CASE WHEN d.at < coalesce(n.at, '~') THEN d.at ELSE n.at END AS until,
+       m.actor, json_extract(m.body, '$.detail.approved_by') AS approved_by,  -- JSON: who approved it
+       m.reason, 'sha256:' || lower(hex(m.id)) AS event
+  FROM move m LEFT JOIN event n ON n.key = m.next_move LEFT JOIN event d ON d.key = m.next_entry
 UNION ALL
-SELECT move.model, move.version, move.run, 'archived', d.at, move.moved_at, d.actor, NULL, d.reason,
-       'sha256:' || lower(hex(d.id))
-  FROM move JOIN event d ON d.key = move.displacing
- WHERE move.moved_at IS NULL OR d.at < move.moved_at;
+SELECT m.model, m.version, m.run, 'archived', d.at, n.at, d.actor, NULL, d.reason, 'sha256:' || lower(hex(d.id))
+  FROM move m JOIN event d ON d.key = m.next_entry LEFT JOIN event n ON n.key = m.next_move
+ WHERE m.stage = 'production' AND d.version <> m.version AND (n.key IS NULL OR (d.at, d.id) < (n.at, n.id));
 
 -- What was in production, from when to when, trained on what, approved by whom: the auditor's view.
 CREATE VIEW production_history AS
@@ -446,7 +453,7 @@ SELECT r.id AS run, x.name AS metric, x.last AS value, x.min, x.max, x.count,
 
 -- The input features of each version, in order.
 CREATE VIEW features AS
-SELECT m.name AS model, 'sha256:' || lower(hex(v.digest)) AS version, 'v' || v.ordinal AS ordinal,
+SELECT m.name AS model, v.sha256 AS version, 'v' || v.ordinal AS ordinal,
        f.position, f.name, f.type, f.nullable, f.min, f.max, f.categories, f.dtype, f.shape
   FROM version v JOIN model m ON m.key = v.model JOIN feature f ON f.schema = v.schema
  ORDER BY m.name, v.key, f.position;
@@ -454,13 +461,14 @@ SELECT m.name AS model, 'sha256:' || lower(hex(v.digest)) AS version, 'v' || v.o
 -- Lineage edges between runs; `version` columns are NULL for runs that registered nothing.
 CREATE VIEW lineage AS
 SELECT c.id AS child, p.id AS parent, e.kind, e.position,
-       'sha256:' || nullif(lower(hex(cv.digest)), '') AS child_version,
-       'sha256:' || nullif(lower(hex(pv.digest)), '') AS parent_version
+       cv.sha256 AS child_version, pv.sha256 AS parent_version
   FROM edge e JOIN run c ON c.key = e.child JOIN run p ON p.key = e.parent
   LEFT JOIN version cv ON cv.key = c.version LEFT JOIN version pv ON pv.key = p.version;
 
--- The log, oldest first.
+-- The log, oldest first. `known_at` is when this file learned of it: when a merge brought it, or the clock's own time where
+-- `at` was set by hand.
 CREATE VIEW events AS
 SELECT 'sha256:' || lower(hex(e.id)) AS event, e.at, e.actor, e.kind, e.model, e.run, e.version, e.from_stage, e.to_stage,
-       e.reason, json_extract(e.body, '$.detail') AS detail, json_extract(e.body, '$.parents') AS parents
-  FROM event e ORDER BY e.at, e.id;
+       e.reason, json_extract(e.body, '$.detail') AS detail, json_extract(e.body, '$.parents') AS parents,
+       coalesce(a.at, json_extract(e.body, '$.detail.clock'), e.at) AS known_at
+  FROM event e LEFT JOIN arrival a ON a.event = e.key ORDER BY e.at, e.id;

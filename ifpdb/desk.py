@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
 from types import TracebackType
@@ -18,10 +19,13 @@ from . import digest, names, promotion, registration, settings, times
 from .capture.data import dataset as datasets
 from .capture.schema.features import read_schema
 from .errors import NotFound, UsageError
+from .history.compare import compare
+from .history.tables import table_changes
 from .ledger import ancestry, events, facts, lineage, metrics, resolve, runs, stages, versions
 from .ledger import datasets as dataset_rows
 from .records import (
     Artifact,
+    Change,
     Code,
     Dataset,
     Event,
@@ -201,6 +205,16 @@ class Registry:
                 raise NotFound(f"{a} and {b} have no ancestor in common (ifp log {a}, ifp log {b})")
             return lineage.read(tx, found)
 
+    def diff(self, a: str, b: str, *, everything: bool = False) -> list[Change]:
+        """What differs from `a` to `b`, versions or runs, part by part; with `everything`, what is the same as well.
+
+        Tables are compared by their columns and first rows, weights by their tensors where their format can be read
+        without running code and their bytes are here.
+        """
+        before, after = self.find(a), self.find(b)
+        with self.reading() as tx:
+            return compare(before, after, look=partial(table_changes, tx), everything=everything)
+
     def events(
         self, *, model: str | None = None, since: str | None = None, until: str | None = None, kind: str | None = None
     ) -> list[Event]:
@@ -213,24 +227,39 @@ class Registry:
                 resolve.model_key(tx, model)
             return list(events.select(tx, model=model, kind=kind, since=start, until=end))
 
-    def at(self, time: str, *, model: str | None = None, stage: str = "production") -> list[Version]:
-        """What held a stage then, with `since`, `until` and `approved_by`; a date means every moment of that day."""
+    def at(
+        self, time: str, *, model: str | None = None, stage: str = "production", as_known_on: str | None = None
+    ) -> list[Version]:
+        """What held a stage then, with `since`, `until` and `approved_by`; a date means every moment of that day.
+
+        `as_known_on` leaves out the moves and measurements that this registry learned of later, by a merge or a backdated
+        import; a date means its end. Tags, labels, runs and parents are today's.
+        """
         names.check_stage(stage)
-        when = times.parse_when(time, now=self.now())
+        when, known_by = times.parse_when(time, now=self.now()), self.known_by(as_known_on)
         with self.reading() as tx:
             if model is not None:
                 resolve.model_key(tx, model)
             held = [
                 interval
-                for interval in stages.intervals(tx, model=model, stage=stage)
+                for interval in stages.intervals(tx, model=model, stage=stage, known_by=known_by)
                 if stages.held_during(interval, when.start, when.end)
             ]
-            return [self._held(tx, interval) for interval in held]
+            return [self._held(tx, interval, known_by) for interval in held]
 
-    def _held(self, tx: Connection, interval: Interval) -> Version:
+    def known_by(self, as_known_on: str | None) -> str | None:
+        """The registry time that `as_known_on` means; a date is its last moment."""
+        if as_known_on is None:
+            return None
+        when = times.parse_when(as_known_on, now=self.now())
+        return times.one_microsecond_before(when.end) if when.is_day else when.start
+
+    def _held(self, tx: Connection, interval: Interval, known_by: str | None) -> Version:
         key = versions.find(tx, resolve.model_key(tx, interval.model), interval.digest)
         assert key is not None
         found = versions.read(tx, [key], self)[0]
+        if known_by is not None:
+            found = replace(found, measurements=stages.measurements_known_by(tx, found, known_by))
         return replace(
             found,
             stage=interval.stage,
@@ -239,12 +268,13 @@ class Registry:
             approved_by=interval.approved_by,
         )
 
-    def exposure(self, ref: str) -> list[Interval]:
-        """When a version faced users: the intervals in which it was in production."""
+    def exposure(self, ref: str, *, as_known_on: str | None = None) -> list[Interval]:
+        """When a version faced users: the intervals in which it was in production; `as_known_on` as in `at`."""
+        known_by = self.known_by(as_known_on)
         with self.reading() as tx:
             key = resolve.resolve_version(tx, ref, now=self.now())
             found = versions.read(tx, [key], None)[0]
-            return list(stages.intervals(tx, model=found.model, stage="production", version=found.digest))
+            return stages.intervals(tx, model=found.model, stage="production", version=found.digest, known_by=known_by)
 
     def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Rows of a read-only query over the views of schema.sql. Raises Refused for writes, UsageError for bad SQL."""

@@ -11,7 +11,6 @@ from typing import Any
 from . import digest, names, policy, promotion
 from .desk import Registry
 from .errors import Conflict, NeedsReason, UsageError
-from .history.compare import compare
 from .ledger import events, resolve, stages, versions
 from .policy import Policy
 from .records import Change, Interval, Node, Verdict, Version
@@ -62,17 +61,18 @@ class Model:
             key = stages.production(tx, self.name)
             return versions.read(tx, [key], self.registry)[0] if key is not None else None
 
-    def at(self, time: str, stage: str = "production") -> list[Version]:
-        """What held a stage then, with `since`, `until` and `approved_by`; a date means every moment of that day."""
-        return self.registry.at(time, model=self.name, stage=stage)
+    def at(self, time: str, stage: str = "production", *, as_known_on: str | None = None) -> list[Version]:
+        """What held a stage then, with `since`, `until` and `approved_by`; see `Registry.at`."""
+        return self.registry.at(time, model=self.name, stage=stage, as_known_on=as_known_on)
 
-    def history(self, stage: str | None = "production") -> list[Interval]:
-        """Which version held a stage (None: any stage) from when to when, oldest first."""
+    def history(self, stage: str | None = "production", *, as_known_on: str | None = None) -> list[Interval]:
+        """Which version held a stage (None: any stage) from when to when, oldest first; `as_known_on` as in `Registry.at`."""
         if stage is not None:
             names.check_stage(stage)
+        known_by = self.registry.known_by(as_known_on)
         with self.registry.reading() as tx:
             resolve.model_key(tx, self.name)
-            return list(stages.intervals(tx, model=self.name, stage=stage))
+            return stages.intervals(tx, model=self.name, stage=stage, known_by=known_by)
 
     def lineage(self, ref: str) -> list[Node]:
         """A version's run and all its ancestors, children before parents."""
@@ -80,7 +80,7 @@ class Model:
 
     def diff(self, a: str, b: str) -> list[Change]:
         """What differs from version `a` to version `b`, part by part."""
-        return compare(self.get(a), self.get(b))
+        return self.registry.diff(self.get(a).name, self.get(b).name)
 
     def gate(self, ref: str) -> Verdict:
         """What the gate would say of a version; writes nothing."""

@@ -521,13 +521,17 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference between two versions. `part` is data, feature, param, seed, code, environment, weights or metric."""
+    """One difference between two versions. `part` is data, feature, param, seed, code, environment, weights or metric.
+
+    `change` is added, removed, changed or moved (or 'unchanged', where everything was asked for); `note` tells more in words.
+    """
 
     part: str
     name: str
     change: str
     before: Any
     after: Any
+    note: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -536,6 +540,7 @@ class Change:
             "change": self.change,
             "before": self.before,
             "after": self.after,
+            "note": self.note,
         }
 
 

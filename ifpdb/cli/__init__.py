@@ -35,6 +35,7 @@ SECTIONS = {
         "merge-base": "lineage",
         "link": "lineage",
         "diff": "comparing",
+        "explain": "comparing",
     },
     "Move": {
         "promote": "moving",

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..desk import Registry
 from ..model import Model
 from ..upkeep import verify
 from .looking import version_lines
@@ -34,29 +35,40 @@ _EVENTS: list[Column] = [
     ("actor", lambda e: person(e.actor)),
     ("reason", lambda e: e.reason or ""),
 ]
+_as_known_on = click.option(
+    "--as-known-on",
+    metavar="TIME",
+    help="Ask what was known by then, without what came later, by a merge or a backdated import; a date means its end.",
+)
 
 
 @command("history", output="table")
 @click.argument("model")
 @click.option("--stage", "held", default="production", metavar="S", help="Ask about this stage; 'all' for every one.")
-def history(session: Session, model: str, held: str) -> None:
+@_as_known_on
+def history(session: Session, model: str, held: str, as_known_on: str | None) -> None:
     """Show which version of MODEL held a stage from when to when, oldest first."""
     with session.reading() as registry:
-        found = Model(registry, model).history(None if held == "all" else held)
-    emit_records(found, _INTERVALS, form=session.form, empty=f"no version of {printable(model)} has been in {printable(held)}")
+        found = Model(registry, model).history(None if held == "all" else held, as_known_on=as_known_on)
+    known = " that was known then" if as_known_on else ""
+    empty = f"no version of {printable(model)}{known} has been in {'any stage' if held == 'all' else printable(held)}"
+    emit_records(found, _INTERVALS, form=session.form, empty=empty)
 
 
 @command("at")
 @click.argument("time")
 @click.argument("model", required=False)
 @click.option("--stage", "held", default="production", metavar="S", help="Ask about this stage.")
-def at(session: Session, time: str, model: str | None, held: str) -> None:
+@_as_known_on
+def at(session: Session, time: str, model: str | None, held: str, as_known_on: str | None) -> None:
     """Show what was in production at TIME (of MODEL): how it was trained, who approved it, and why.
 
     A date asks about every moment of that day (UTC); an RFC 3339 time about that instant; '3 days ago' works too.
+    Tags and labels are today's, with --as-known-on too.
     """
     with session.reading() as registry:
-        found = registry.at(time, model=model, stage=held)
+        found = registry.at(time, model=model, stage=held, as_known_on=as_known_on)
+        first = None if found else _first(registry, model, held, as_known_on)
     if session.form == "json":
         emit_json([version.as_dict() for version in found])
         return
@@ -67,16 +79,26 @@ def at(session: Session, time: str, model: str | None, held: str) -> None:
         lines = [("held", f"{minute(version.since)} to {minute(version.until) or 'now'}"), ("approved by", approved)]
         emit_text([*lines, *version_lines(version)])
     if not found:
-        click.echo(f"nothing was in {printable(held)} then (ifp history MODEL tells since when)", err=True)
+        since = f"the first entered it on {minute(first)}" if first else "nothing has been in it"
+        click.echo(f"nothing was in {held} then; {since} (ifp history {printable(model or 'MODEL')})", err=True)
+
+
+def _first(registry: Registry, model: str | None, held: str, as_known_on: str | None) -> str | None:
+    """When a stage was entered for the first time, by a model or by any."""
+    names = [model] if model else [summary.model for summary in registry.models()]
+    histories = [Model(registry, name).history(held, as_known_on=as_known_on) for name in names]
+    return min((history[0].since for history in histories if history), default=None)
 
 
 @command("exposure", output="table")
 @click.argument("ref")
-def exposure(session: Session, ref: str) -> None:
+@_as_known_on
+def exposure(session: Session, ref: str, as_known_on: str | None) -> None:
     """Show when version REF faced users: the intervals in which it was in production."""
     with session.reading() as registry:
-        found = registry.exposure(ref)
-    emit_records(found, _INTERVALS, form=session.form, empty="it has never been in production")
+        found = registry.exposure(ref, as_known_on=as_known_on)
+    known = ", as far as was known then" if as_known_on else ""
+    emit_records(found, _INTERVALS, form=session.form, empty=f"it has never been in production{known}")
 
 
 @command("events", output="table")

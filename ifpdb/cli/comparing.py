@@ -4,34 +4,86 @@ from __future__ import annotations
 
 import click
 
-from ..history.compare import compare
+from ..history.explain import Explanation, Step, explain
+from ..history.sentences import by_weight
+from ..records import Run, Version
 from .looking import brief
 from .options import Session, command
-from .output import Column, emit_json, emit_records
+from .output import Column, Styled, emit_csv, emit_json, emit_records, minute, person, printable, short, stage
 
+_COLOURS = {"added": "green", "removed": "red", "unchanged": "bright_black"}
 _CHANGES: list[Column] = [
     ("part", lambda c: c.part),
     ("name", lambda c: c.name),
-    ("change", lambda c: c.change),
+    ("change", lambda c: Styled(click.style(c.change, fg=_COLOURS.get(c.change, "yellow")))),
     ("before", lambda c: brief(c.before)),
     ("after", lambda c: brief(c.after)),
+    ("note", lambda c: c.note or ""),
 ]
 
 
 @command("diff", output="table")
 @click.argument("a")
 @click.argument("b")
-def diff(session: Session, a: str, b: str) -> None:
-    """Show what differs from version A to version B: data, features, parameters, code, weights, metrics."""
+@click.option("--all", "everything", is_flag=True, help="Show what is the same as well.")
+def diff(session: Session, a: str, b: str, everything: bool) -> None:
+    """Show what differs from A to B: data, features, parameters, seed, code, environment, weights, metrics.
+
+    Weights are compared tensor by tensor where their format can be read without running code.
+    """
     with session.reading() as registry:
-        before, after = registry.resolve(a), registry.resolve(b)
-    changes = compare(before, after)
+        before, after = registry.find(a), registry.find(b)
+        changes = registry.diff(a, b, everything=everything)
     if session.form == "json":
-        emit_json({"a": before.name, "b": after.name, "changes": [change.as_dict() for change in changes]})
+        emit_json({"a": _name(before), "b": _name(after), "changes": [change.as_dict() for change in changes]})
         return
     if session.form == "text":
-        click.echo(f"from {before.name}\nto   {after.name}", err=True)
+        click.echo(f"from {_name(before)}\nto   {_name(after)}", err=True)
+        changes = by_weight(changes)
     emit_records(changes, _CHANGES, form=session.form, empty="no difference: one version, or two of the same parts")
 
 
-COMMANDS: dict[str, click.Command] = {"diff": diff}
+def _name(found: Version | Run) -> str:
+    return found.name if isinstance(found, Version) else found.id
+
+
+@command("explain", output="table")
+@click.argument("ref")
+@click.argument("ancestor", required=False)
+def explain_command(session: Session, ref: str, ancestor: str | None) -> None:
+    """Show what changed at each step from ANCESTOR down to REF, in sentences, the most telling first.
+
+    Without ANCESTOR it starts at the production version that REF came from: today's, or the one before.
+    """
+    with session.reading() as registry:
+        found = explain(registry, ref, ancestor)
+    if session.form == "json":
+        emit_json(found.as_dict())
+    elif session.form == "csv":
+        steps = [(step, change) for step in found.steps for change in step.changes]
+        emit_csv([{"child": step.child, "parent": step.parent, **change.as_dict()} for step, change in steps])
+    else:
+        _tell(found)
+
+
+def _tell(found: Explanation) -> None:
+    if found.why:
+        click.echo(f"from {printable(found.why)}", err=True)
+    if not found.steps:
+        click.echo("they are the same run: nothing lies between", err=True)
+    for step in found.steps:
+        click.echo(_headline(step))
+        for sentence in step.sentences():
+            click.echo(f"  - {printable(sentence)}")
+
+
+def _headline(step: Step) -> str:
+    what = f"{step.model} v{step.ordinal} {short(step.digest)}" if step.digest else f"{step.model} (not registered)"
+    held = f" [{stage(step.stage)}]" if step.stage else ""
+    how = f"{step.kind.replace('_', ' ')} {step.parent}"
+    others = "".join(f", {parent.kind.replace('_', ' ')} {parent.run}" for parent in step.others)
+    who = f"{minute(step.at)} by {printable(person(step.actor))}"
+    return f"{click.style(step.child, fg='cyan')}  {what}{held}, {how}{others}  {who}"
+
+
+COMMANDS: dict[str, click.Command] = {"diff": diff, "explain": explain_command}

@@ -96,6 +96,9 @@ def link(session: Session, child: str, parent: str, kind: str) -> None:
         emit_json(found.as_dict())
     else:
         click.echo(f"{found.id}  " + ", ".join(f"{parent.kind} {parent.run}" for parent in found.parents))
+        above = registry.run(parent)
+        if above.model != found.model:
+            click.echo(f"across models: {found.model} {kind.replace('_', ' ')} {above.model}", err=True)
         if not new:
             click.echo("that was known already", err=True)
 

@@ -74,3 +74,15 @@ def columns(tx: sqlite3.Connection, digest: str) -> tuple[Column, ...]:
 
 def _numbers(text: str | None) -> tuple[int, ...]:
     return tuple(json.loads(text)) if text else ()
+
+
+SAME_ROWS = """
+    SELECT max(p.rows) FROM dataset a JOIN dataset_prefix p ON p.dataset = a.key
+      JOIN dataset_prefix q ON q.digest = p.digest JOIN dataset b ON b.key = q.dataset
+     WHERE a.digest = ? AND b.digest = ?"""
+
+
+def same_rows(tx: sqlite3.Connection, a: str, b: str) -> int | None:
+    """How many first rows two tables share, as far as their prefixes tell; None where not one is known to be the same."""
+    found: int | None = tx.execute(SAME_ROWS, (to_bytes(a), to_bytes(b))).fetchone()[0]
+    return found

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..digest import to_text
 from ..policy import Policy, from_event
-from ..records import Event, Interval
+from ..records import Event, Interval, Measurement, Version
 from . import events, versions
 
 PLACE = "SELECT m.name, v.digest, v.stage FROM version v JOIN model m ON m.key = v.model WHERE v.key = ?"
@@ -90,23 +90,62 @@ def version_before(tx: sqlite3.Connection, model: str) -> int | None:
     return None
 
 
-INTERVALS = """
-    SELECT model, run, version, stage, since, until, actor, approved_by, reason FROM stage_intervals
-     WHERE (:model IS NULL OR model = :model) AND (:stage IS NULL OR stage = :stage)
-       AND (:version IS NULL OR version = :version)
-     ORDER BY since, model"""
-MODEL_INTERVALS = INTERVALS.replace("(:model IS NULL OR model = :model)", "model = :model")
+KNOWN_AT = "coalesce(a.at, json_extract(e.body, '$.detail.clock'), e.at)"
+MOVES = f"""
+    SELECT e.model, e.version, e.run, e.to_stage, e.at, e.actor, json_extract(e.body, '$.detail.approved_by'), e.reason
+      FROM event e LEFT JOIN arrival a ON a.event = e.key
+     WHERE e.to_stage IS NOT NULL AND (:known_by IS NULL OR {KNOWN_AT} <= :known_by)
+       AND {{}}
+     ORDER BY e.at, e.id"""
+ALL_MOVES = MOVES.format("TRUE")
+MODEL_MOVES = MOVES.format("e.model = :model")
+# Of a hundred thousand versions, few have been in production: only their moves are read.
+ENTERED = "(e.model, e.version) IN (SELECT model, version FROM event WHERE to_stage = 'production' AND {})"
+PRODUCTION_MOVES = MOVES.format(ENTERED.format("TRUE"))
+MODEL_PRODUCTION_MOVES = MOVES.format(ENTERED.format("model = :model"))
 
 
 def intervals(
-    tx: sqlite3.Connection, *, model: str | None = None, stage: str | None = None, version: str | None = None
-) -> Iterator[Interval]:
-    """Who held which stage from when to when, oldest first."""
-    query = INTERVALS if model is None else MODEL_INTERVALS
-    bound = {"model": model, "stage": stage, "version": version}
-    for model_name, run, digest, held, since, until, actor, approved, reason in tx.execute(query, bound).fetchall():
-        approved_by = tuple(json.loads(approved or "[]"))
-        yield Interval(model_name, run, digest, held, since, until, actor, approved_by, reason)
+    tx: sqlite3.Connection,
+    *,
+    model: str | None = None,
+    stage: str | None = None,
+    version: str | None = None,
+    known_by: str | None = None,
+) -> list[Interval]:
+    """Who held which stage from when to when, oldest first: the moves folded into what the view `stage_intervals` says.
+
+    Of what this file learned after `known_by` (a registry time) nothing is told.
+    """
+    if stage == "production":
+        query = PRODUCTION_MOVES if model is None else MODEL_PRODUCTION_MOVES
+    else:
+        query = ALL_MOVES if model is None else MODEL_MOVES
+    begun, ends = list[tuple[Any, ...]](), list[str | None]()
+    newest = dict[tuple[str, str], int]()  # where the interval stands that a version is in
+    holders = dict[str, str]()  # the version that each model has in production
+
+    def begin(since: str, name: str, digest: str, *rest: Any) -> None:
+        if (name, digest) in newest:
+            ends[newest[name, digest]] = since
+        newest[name, digest] = len(begun)
+        begun.append((since, name, digest, *rest))
+        ends.append(None)
+
+    for name, digest, run, to, at, actor, approved, reason in tx.execute(query, {"model": model, "known_by": known_by}):
+        holder = holders.get(name)
+        if to == "production":
+            if holder is not None and holder != digest:
+                begin(at, name, holder, begun[newest[name, holder]][3], "archived", actor, None, reason)
+            holders[name] = digest
+        elif holder == digest:
+            del holders[name]
+        begin(at, name, digest, run, to, actor, approved, reason)
+    return [
+        Interval(name, run, digest, held, since, until, actor, tuple(json.loads(approved or "[]")), reason)
+        for (since, name, digest, run, held, actor, approved, reason), until in zip(begun, ends, strict=True)
+        if stage in (None, held) and version in (None, digest)
+    ]
 
 
 def held_during(interval: Interval, start: str, end: str) -> bool:
@@ -114,6 +153,37 @@ def held_during(interval: Interval, start: str, end: str) -> bool:
     if start == end:
         return interval.since <= start and (interval.until is None or start < interval.until)
     return interval.since < end and (interval.until is None or interval.until > start)
+
+
+TOLD = f"""
+    SELECT {KNOWN_AT} <= ?, e.at, json_extract(e.body, '$.detail.metrics')
+      FROM event e LEFT JOIN arrival a ON a.event = e.key
+     WHERE e.model = ? AND e.version = ? AND e.kind IN ('registered', 'measured')
+     ORDER BY e.at, e.id"""
+
+
+def measurements_known_by(tx: sqlite3.Connection, version: Version, known_by: str) -> tuple[Measurement, ...]:
+    """A version's measurements without those that this file learned of after `known_by` (a registry time).
+
+    Where a metric was measured again since, its value of then is told, without the points that led to it.
+    """
+    told, later = dict[tuple[str, str | None], Measurement](), set[tuple[str, str | None]]()
+    for known, at, metrics in tx.execute(TOLD, (known_by, version.model, version.digest)):
+        for one in json.loads(metrics or "[]"):
+            place = (one["metric"], one["dataset"])
+            if known:
+                value = float(one["value"])
+                told[place] = Measurement(one["metric"], value, value, value, 1, one["dataset"], at)
+            else:
+                later.add(place)
+    found = []
+    for one in version.measurements:
+        place = (one.metric, one.dataset)
+        if one.at <= known_by and place not in later:
+            found.append(one)
+        elif place in told:
+            found.append(told[place])
+    return tuple(found)
 
 
 APPROVERS = """

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ifpdb.capture.schema.features import Feature, make_schema
-from ifpdb.history.compare import compare
 from ifpdb.digest import canonical
+from ifpdb.history.compare import compare
 from ifpdb.records import Artifact, Change, Code, Dataset, Measurement, Version
 
 A, B, C = ("sha256:" + letter * 64 for letter in "abc")
@@ -49,7 +49,7 @@ CASES: list[tuple[dict[str, Any], list[tuple[str, str, str, Any, Any]]]] = [
     ({"weights": Artifact("model", B, 10, "pickle", "file")}, [("weights", "weights", "changed", A, B)]),
     ({"weights": None}, [("weights", "weights", "removed", A, None)]),
     ({"code": Code("c0ffee", True, B, A, (("train.py", A),))},
-     [("code", "dirty", "changed", False, True), ("code", "diff", "added", None, B)]),
+     [("code", "diff", "added", None, B), ("code", "dirty", "changed", False, True)]),
     ({"code": Code("c0ffee", False, None, B, (("train.py", B), ("new.py", C)))},
      [("code", "new.py", "added", None, C), ("code", "train.py", "changed", A, B)]),
     ({"environment": {"python": "3.12", "packages": {"numpy": "2.1", "scipy": "1"}}},

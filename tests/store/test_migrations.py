@@ -470,7 +470,7 @@ def change(old: str, new: str) -> str:
         ("CREATE INDEX tag_name ON tag(name, version);", "CREATE INDEX tag_name ON tag(name);"),
         ("CREATE INDEX tag_name ON tag(name, version);", ""),
         ("'ifpdb: a model is kept for ever'", "'ifpdb: a model stays'"),
-        ("  FROM event e ORDER BY e.at, e.id;", "  FROM event e ORDER BY e.at DESC;"),
+        ("ON a.event = e.key ORDER BY e.at, e.id;", "ON a.event = e.key ORDER BY e.at DESC;"),
     ],
 )
 def test_a_changed_schema_needs_no_code(old: Path, old_text: str, new_text: str) -> None:

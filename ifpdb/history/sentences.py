@@ -1,0 +1,89 @@
+"""Changes in words that a person can paste into an incident report, the most telling first."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..records import Change
+
+_PARTS = ("feature", "data", "param", "seed", "code", "environment", "weights", "metric")
+_CHANGES = ("added", "removed", "changed", "moved", "unchanged")
+_TOLD = ("package ", "python", "record")
+"""What is told of an environment, of which much else differs from run to run."""
+
+
+def by_weight(changes: Iterable[Change]) -> list[Change]:
+    """Changes, the most telling first: what the model sees, then how it was trained, where, and what came out."""
+    return sorted(changes, key=lambda c: (_PARTS.index(c.part), _CHANGES.index(c.change), " column " in c.name))
+
+
+def sentences(changes: Iterable[Change], *, most: int = 12) -> list[str]:
+    """A sentence for each change, the most telling first; what is beyond `most` is counted."""
+    ordered = by_weight(changes)
+    told = [change for change in ordered if change.part != "environment" or change.name.startswith(_TOLD)]
+    found = [say(change) for change in told[:most]]
+    if left := len(ordered) - len(found):
+        aside = ", in its surroundings" if left == len(ordered) - len(told) else ""
+        found.append(f"{left} more {'change' if left == 1 else 'changes'}{aside} (ifp diff)")
+    return found
+
+
+def say(change: Change) -> str:
+    """One change in words."""
+    note = f": {change.note}" if change.note else ""
+    if change.change == "unchanged":
+        return f"{_what(change)} stayed {_value(change.after)}"
+    if change.change in ("added", "removed"):
+        value = change.after if change.change == "added" else change.before
+        telling = change.part not in ("data", "code", "weights")
+        return f"{_what(change)} was {change.change}" + (f" ({_value(value)})" if telling and value is not None else "") + note
+    if change.change == "moved":
+        return f"{_what(change)} moved from position {change.before} to {change.after}"
+    if change.part == "weights" or (change.part in ("data", "code") and not isinstance(change.before, Mapping)):
+        commits = f" from {change.before[:10]} to {change.after[:10]}" if change.name == "commit" else ""
+        return f"{_what(change)} changed{commits}{note}"
+    if isinstance(change.before, Mapping) and isinstance(change.after, Mapping):
+        return f"{_what(change)} changed: {_facts(change.before, change.after)}"
+    return f"{_what(change)} went from {_value(change.before)} to {_value(change.after)}{note}"
+
+
+def _what(change: Change) -> str:
+    if change.part == "data":
+        role, _, name = change.name.partition(":")
+        where = "training data" if role == "train" else f"{role} data"
+        return f"{where} {name}".rstrip()
+    if change.part == "code":
+        return {"commit": "git's commit", "dirty": "uncommitted changes", "diff": "the uncommitted changes' content"}.get(
+            change.name, f"source file {change.name}"
+        )
+    if change.part in ("seed", "weights"):
+        return "the seed" if change.part == "seed" else "the weights" if change.name == "weights" else f"tensor {change.name}"
+    if change.part == "environment":
+        return "the environment's record" if change.name == "record" else change.name
+    return f"{'parameter' if change.part == 'param' else change.part} {change.name}"
+
+
+def _facts(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """The facts that differ; a range as one, a digest only where nothing else tells more."""
+    keys = [key for key in dict.fromkeys([*before, *after]) if key not in ("min", "max", "digest")]
+    found = [f"{key} {_value(before.get(key))} → {_value(after.get(key))}" for key in keys]
+    if {"min", "max"} & (before.keys() | after.keys()):
+        found.append(_range(before, after))
+    return ", ".join(found) or "other values"
+
+
+def _range(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    ends = [f"{end} {_value(before[end])} → {_value(after[end])}" for end in ("min", "max") if end in before and end in after]
+    return ", ".join(ends)
+
+
+def _value(value: Any, most: int = 60) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        value = {key: one for key, one in value.items() if one is not None and key not in ("position", "name", "digest")}
+        return ", ".join(f"{key} {_value(one)}" for key, one in value.items())
+    text = value if isinstance(value, str) else "none" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= most else text[: most - 1] + "…"
