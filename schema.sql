@@ -465,6 +465,43 @@ SELECT c.id AS child, p.id AS parent, e.kind, e.position,
   FROM edge e JOIN run c ON c.key = e.child JOIN run p ON p.key = e.parent
   LEFT JOIN version cv ON cv.key = c.version LEFT JOIN version pv ON pv.key = p.version;
 
+-- What changed along each edge, from parent to child: a row a difference. `before` and `after` are as they stand in params
+-- (JSON), features (JSON), metrics and so on; NULL: it wasn't there. Features and weights are those of registered runs.
+CREATE VIEW changes AS
+WITH fact AS (
+  SELECT p.run, 'param' AS part, p.key AS name, p.value FROM param p
+   UNION ALL
+  SELECT r.key, 'feature', f.name,
+         json_object('type', f.type, 'nullable', f.nullable, 'min', f.min, 'max', f.max, 'categories', json(f.categories),
+                     'dtype', f.dtype, 'shape', json(f.shape))
+    FROM run r JOIN version v ON v.key = r.version JOIN feature f ON f.schema = v.schema
+   UNION ALL
+  SELECT d.run, 'data', d.role || coalesce(':' || d.name, ''),
+         coalesce('sha256:' || nullif(lower(hex(s.digest)), ''), s.pointer)
+    FROM run_dataset d JOIN dataset s ON s.key = d.dataset
+   UNION ALL
+  SELECT r.key, 'seed', 'seed', r.seed FROM run r WHERE r.seed IS NOT NULL
+   UNION ALL
+  SELECT r.key, 'code', 'commit', r.code_commit FROM run r WHERE r.code_commit IS NOT NULL
+   UNION ALL
+  SELECT r.key, 'environment', 'package ' || x.key, x.value
+    FROM run r JOIN environment e ON e.key = r.environment, json_each(e.body, '$.packages') x
+   UNION ALL
+  SELECT r.key, 'weights', 'weights', json_extract(v.manifest, '$.weights')
+    FROM run r JOIN version v ON v.key = r.version WHERE v.weights IS NOT NULL
+   UNION ALL
+  SELECT m.run, 'metric', m.name || coalesce(' on sha256:' || nullif(lower(hex(s.digest)), ''), ' on ' || s.pointer, ''), m.last
+    FROM metric m LEFT JOIN dataset s ON s.key = m.dataset)
+SELECT c.id AS child, p.id AS parent, e.kind, a.part, a.name, iif(b.run IS NULL, 'added', 'changed') AS change,
+       b.value AS before, a.value AS after
+  FROM edge e JOIN run c ON c.key = e.child JOIN run p ON p.key = e.parent JOIN fact a ON a.run = e.child
+  LEFT JOIN fact b ON b.run = e.parent AND b.part = a.part AND b.name = a.name
+ WHERE b.run IS NULL OR b.value IS NOT a.value
+ UNION ALL
+SELECT c.id, p.id, e.kind, b.part, b.name, 'removed', b.value, NULL
+  FROM edge e JOIN run c ON c.key = e.child JOIN run p ON p.key = e.parent JOIN fact b ON b.run = e.parent
+ WHERE NOT EXISTS (SELECT 1 FROM fact a WHERE a.run = e.child AND a.part = b.part AND a.name = b.name);
+
 -- The log, oldest first. `known_at` is when this file learned of it: when a merge brought it, or the clock's own time where
 -- `at` was set by hand.
 CREATE VIEW events AS

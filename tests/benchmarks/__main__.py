@@ -15,6 +15,7 @@ from pathlib import Path
 from bigfile import bigfile
 from capture import captured
 from datadigest import datadigest
+from lineage import lineage
 from lookups import lookups
 from points import points
 from record import record
@@ -38,6 +39,7 @@ FULL: dict[str, Part] = {
     "bigfile": lambda folder: bigfile(folder, rounds=5, size=1 << 30),
     "capture": lambda folder: captured(folder, rounds=7, turns=15),
     "lookups": lambda folder: lookups(folder, rounds=5, turns=40, sizes=(1_000, 100_000)),
+    "lineage": lambda folder: lineage(folder, rounds=5, sizes=(100_000, 1_000_000)),
     "validation": lambda folder: validation(folder, rounds=7, turns=500, rows=1_000_000),
 }
 QUICK: dict[str, Part] = {
@@ -52,6 +54,7 @@ QUICK: dict[str, Part] = {
     "bigfile": lambda folder: bigfile(folder, rounds=2, size=1 << 26),
     "capture": lambda folder: captured(folder, rounds=3, turns=10),
     "lookups": lambda folder: lookups(folder, rounds=3, turns=10, sizes=(1_000, 5_000)),
+    "lineage": lambda folder: lineage(folder, rounds=3, sizes=(20_000, 100_000)),
     "validation": lambda folder: validation(folder, rounds=3, turns=100, rows=100_000),
 }
 
