@@ -269,7 +269,7 @@ CREATE INDEX event_approved ON event(model, version) WHERE kind = 'approved';
 -- knows of its own past: two equal registries may differ in it.
 CREATE TABLE arrival (
   event INTEGER PRIMARY KEY REFERENCES event(key),
-  at    TEXT NOT NULL
+  at    TEXT NOT NULL                                        -- the clock's time of the merge
 ) STRICT;
 
 -- The events that no other event names as a parent: one, or several after a merge. The next event names them all.

@@ -86,6 +86,14 @@ def seed(registry: ifp.Registry, patch: pytest.MonkeyPatch) -> None:
     register(5, 0.70, "transactions-2025q4.csv", derived_from="fraud-detector@v4")
     act("ada", "2025-11-18T10:00:00Z").promote("v5", "production", force=True, reason="hotfix for chargebacks")
     act("grace", "2025-11-20T10:00:00Z").rollback(reason="accuracy regression in v5")
+    with registry.writing() as (tx, _):
+        tx.execute(ARRIVED)
+
+
+ARRIVED = """
+    INSERT INTO arrival
+    SELECT key, CASE WHEN reason = 'third quarter' THEN '2025-11-24T08:00:00.000000Z' ELSE at END FROM event"""
+"""Each event was written at its time; but v2's promotion was made in another clone, and came by a merge."""
 
 
 def answer(db: Path, title: str, number: int = 0) -> list[dict[str, Any]]:
@@ -138,6 +146,42 @@ def test_an_instant_belongs_to_one_version(db: Path, time: str, held: list[str])
     query = SECTIONS[next(iter(SECTIONS))][1]
     rows = ask(db, query.replace("2025-11-14T12:00:00.000000Z", time))
     assert [row["ordinal"] for row in rows if row["model"] == "fraud-detector"] == held
+
+
+def test_what_came_by_a_merge_was_not_known_before(db: Path) -> None:
+    title = "What did we know on 20 November"
+    assert {(row["model"], row["ordinal"]) for row in answer(db, title)} == {("fraud-detector", "v1"), ("churn", "v1")}
+    (late,) = answer(db, title, 1)
+    assert (late["at"][:10], late["known_at"][:10], late["reason"]) == ("2025-11-03", "2025-11-24", "third quarter")
+    with ifp.open(db, readonly=True) as registry:
+        told = {version.model: version for version in registry.at("2025-11-14T23:59:59Z", as_known_on="2025-11-20")}
+    assert {row["model"]: row["run"] for row in answer(db, title)} == {model: v.run for model, v in told.items()}
+    query = SECTIONS["What did we know on 20 November?"][0]
+    later = ask(db, query.replace("2025-11-21", "2025-11-25"))
+    assert {row["model"]: row["ordinal"] for row in later} == {"fraud-detector": "v2", "churn": "v1"}
+
+
+def test_a_version_faced_users_from_its_promotion_to_the_next(db: Path) -> None:
+    (row,) = answer(db, "When did a version face users")
+    with ifp.open(db, readonly=True) as registry:
+        (interval,) = registry.exposure("fraud-detector@v2")
+    assert (row["since"], row["until"], row["approved_by"]) == (interval.since, interval.until, "linus")
+    assert interval.approved_by == ("linus",)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT i.since, v.ordinal FROM stage_intervals i JOIN versions v ON v.model = i.model AND v.version = i.version",
+        "SELECT v.ordinal FROM events e JOIN versions v ON v.model = e.model AND v.version = e.version WHERE kind = 'promoted'",
+        "SELECT ordinal FROM versions WHERE model = 'churn' AND version = 'sha256:0123'",
+        "SELECT * FROM production_history",
+    ],
+)
+def test_versions_are_joined_by_an_index_on_their_digest_as_text(db: Path, query: str) -> None:
+    with ifp.open(db, readonly=True) as registry:
+        plan = [row["detail"] for row in registry.sql(f"EXPLAIN QUERY PLAN {query}")]
+    assert any("USING INDEX version_sha256 (sha256=? AND model=?)" in step for step in plan), plan
 
 
 def test_the_history_has_no_gap(db: Path) -> None:

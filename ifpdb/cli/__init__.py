@@ -36,6 +36,8 @@ SECTIONS = {
         "link": "lineage",
         "diff": "comparing",
         "explain": "comparing",
+        "bisect": "bisecting",
+        "blame": "blaming",
     },
     "Move": {
         "promote": "moving",

@@ -72,9 +72,14 @@ def _tell(found: Explanation) -> None:
     if not found.steps:
         click.echo("they are the same run: nothing lies between", err=True)
     for step in found.steps:
-        click.echo(_headline(step))
-        for sentence in step.sentences():
-            click.echo(f"  - {printable(sentence)}")
+        tell_step(step)
+
+
+def tell_step(step: Step) -> None:
+    """One edge: who came from whom, and a sentence for each change."""
+    click.echo(_headline(step))
+    for sentence in step.sentences():
+        click.echo(f"  - {printable(sentence)}")
 
 
 def _headline(step: Step) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 from ..digest import to_text
 from ..errors import NotFound
@@ -129,7 +129,7 @@ def not_an_ancestor(tx: sqlite3.Connection, ancestor: int, run: int) -> str:
     return f"{names[1]} doesn't come from {names[0]}: {hint} (ifp log {names[1]})"
 
 
-def topological(parents: dict[int, list[int]], only: Collection[int]) -> list[int]:
+def topological(parents: Mapping[int, Sequence[int]], only: Collection[int]) -> list[int]:
     """These runs, parents before their children."""
     missing = {run: sum(parent in only for parent in parents[run]) for run in only}
     children: dict[int, list[int]] = {}

@@ -16,7 +16,7 @@ import ifpdb as ifp
 from ifpdb import records, upkeep
 from ifpdb.capture.schema import validation
 from ifpdb.cli import cli as ifp_command
-from ifpdb.history import explain
+from ifpdb.history import bisect, blame, explain
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
 
@@ -43,6 +43,8 @@ def test_every_record_that_is_printed_is_on_the_page() -> None:
     homes = (
         *vars(records).values(),
         *vars(validation).values(),
+        *vars(bisect).values(),
+        *vars(blame).values(),
         *vars(explain).values(),
         ifp.Feature,
         ifp.FeatureSchema,
@@ -95,7 +97,7 @@ def test_a_command_prints_the_keys_that_the_page_says(cli: Callable[..., Any], b
 INSIDE = {
     "weights": "Artifact", "artifacts": "Artifact", "data": "Dataset", "schema": "FeatureSchema", "code": "Code",
     "features": "Feature", "measurements": "Measurement", "gate": "Verdict", "checks": "Check", "runs": "Run",
-    "changes": "Change", "steps": "Step",
+    "changes": "Change", "steps": "Step", "explain": "Step",
 }  # fmt: skip
 
 

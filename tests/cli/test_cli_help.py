@@ -20,9 +20,11 @@ VERBS = {
     "Check",
     "Draw",
     "Enter",
+    "Forget",
     "Get",
     "Give",
     "Go",
+    "Judge",
     "Label",
     "List",
     "Look",
@@ -98,6 +100,12 @@ def test_every_command_of_the_promise_is_there() -> None:
         "resolve",
         "deployed",
         "sql",
+        "ancestors",
+        "descendants",
+        "merge-base",
+        "explain",
+        "blame",
+        "bisect",
     ]
     assert {*promised, "policy set", "policy show", "schema show", "data hash"} <= LEAVES.keys()
 
