@@ -38,3 +38,15 @@ def test_the_november_story_answers_the_auditor(tmp_path: Path) -> None:
     assert "logisticregression__C = 1.0" in answer
     assert "didn't pass the gate: min_f1" in said
     assert "24 events, whole" in said
+
+
+def test_the_regression_is_traced_to_the_version_that_brought_it(tmp_path: Path) -> None:
+    said = run(EXAMPLES[2], tmp_path / "lineage")
+    bisected = said.partition("$ ifp bisect")[2].partition("$ ifp explain")[0]
+    assert "tumour-screen v6" in bisected.partition("is the first bad one")[2]
+    assert "registered 2025-10-20 09:00:00Z by linus\napproved by grace" in bisected
+    assert "feature mean area changed: min 143.5 → 1.435, max 2499 → 24.99" in bisected
+    explained = said.partition("$ ifp explain")[2].partition("$ ifp blame")[0]
+    assert [line.split()[2] for line in explained.splitlines() if line.startswith("run-")] == ["v6", "v7", "v8"]
+    blamed = said.partition("$ ifp blame")[2].partition("──")[0]
+    assert [line.split("2025-")[1][:5] for line in blamed.splitlines() if "mean area" in line and "2025-" in line] == ["10-20"]

@@ -10,24 +10,55 @@ from ..records import Change
 
 _PARTS = ("feature", "data", "param", "seed", "code", "environment", "weights", "metric")
 _CHANGES = ("added", "removed", "changed", "moved", "unchanged")
+COLUMN = " column "
+"""What stands in a change's name between a dataset and its column."""
+
 _TOLD = ("package ", "python", "record")
 """What is told of an environment, of which much else differs from run to run."""
 
 
 def by_weight(changes: Iterable[Change]) -> list[Change]:
     """Changes, the most telling first: what the model sees, then how it was trained, where, and what came out."""
-    return sorted(changes, key=lambda c: (_PARTS.index(c.part), _CHANGES.index(c.change), " column " in c.name))
+    return sorted(changes, key=lambda c: (_PARTS.index(c.part), _CHANGES.index(c.change), COLUMN in c.name))
 
 
 def sentences(changes: Iterable[Change], *, most: int = 12) -> list[str]:
-    """A sentence for each change, the most telling first; what is beyond `most` is counted."""
+    """A sentence for each change, the most telling first, one for all columns of a table; those beyond `most` are counted."""
     ordered = by_weight(changes)
-    told = [change for change in ordered if change.part != "environment" or change.name.startswith(_TOLD)]
-    found = [say(change) for change in told[:most]]
-    if left := len(ordered) - len(found):
-        aside = ", in its surroundings" if left == len(ordered) - len(told) else ""
-        found.append(f"{left} more {'change' if left == 1 else 'changes'}{aside} (ifp diff)")
+    columns: dict[str, list[Change]] = {}
+    for change in ordered:
+        if change.part == "data" and COLUMN in change.name:
+            columns.setdefault(change.name.partition(COLUMN)[0], []).append(change)
+    told, aside = list[str](), 0
+    for change in ordered:
+        if change.part == "environment" and not change.name.startswith(_TOLD):
+            aside += 1
+        elif change.part != "data" or COLUMN not in change.name:
+            told.append(say(change))
+            if change.part == "data" and (those := columns.get(change.name)):
+                told.append(_say_columns(change, those))
+    found, left = told[:most], len(told[most:]) + aside
+    if left:
+        found.append(f"{left} more{' in its surroundings' if left == aside else ''} (ifp diff)")
     return found
+
+
+def _say_columns(table: Change, columns: list[Change]) -> str:
+    """Which columns differ, those first of which more is known than that they do."""
+    telling = [(c.name.partition(COLUMN)[2], c) for c in columns]
+    telling.sort(key=lambda pair: _column(pair[1]) == "")
+    named = [f"{name}{_column(change)}" for name, change in telling[:4]]
+    more = f" and {len(columns) - 4} more" if len(columns) > 4 else ""
+    count = "1 column differs" if len(columns) == 1 else f"{len(columns)} columns differ"
+    return f"{_what(table)}: {count}, {', '.join(named)}{more}"
+
+
+def _column(change: Change) -> str:
+    """What is known of a column that differs, in brackets; '' where it is just other values."""
+    if change.change != "changed":
+        return f" ({change.change})"
+    facts = _facts(change.before, change.after)
+    return f" ({facts})" if facts else ""
 
 
 def say(change: Change) -> str:
@@ -45,7 +76,7 @@ def say(change: Change) -> str:
         commits = f" from {change.before[:10]} to {change.after[:10]}" if change.name == "commit" else ""
         return f"{_what(change)} changed{commits}{note}"
     if isinstance(change.before, Mapping) and isinstance(change.after, Mapping):
-        return f"{_what(change)} changed: {_facts(change.before, change.after)}"
+        return f"{_what(change)} changed: {_facts(change.before, change.after) or 'other values'}"
     return f"{_what(change)} went from {_value(change.before)} to {_value(change.after)}{note}"
 
 
@@ -71,7 +102,7 @@ def _facts(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
     found = [f"{key} {_value(before.get(key))} → {_value(after.get(key))}" for key in keys]
     if {"min", "max"} & (before.keys() | after.keys()):
         found.append(_range(before, after))
-    return ", ".join(found) or "other values"
+    return ", ".join(found)
 
 
 def _range(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..ledger import datasets
 from ..records import Change, Column, Dataset
+from .sentences import COLUMN
 
 
 def table_changes(tx: sqlite3.Connection, name: str, before: Dataset, after: Dataset) -> Iterator[Change]:
@@ -26,7 +27,7 @@ def table_changes(tx: sqlite3.Connection, name: str, before: Dataset, after: Dat
         return
     for column in [*old, *(column for column in new if column not in old)]:
         left, right = old.get(column), new.get(column)
-        label = f"{name} column {column}"
+        label = f"{name}{COLUMN}{column}"
         if left is None or right is None:
             kind = "added" if left is None else "removed"
             yield Change("data", label, kind, left and _described(left), right and _described(right))

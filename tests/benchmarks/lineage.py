@@ -50,7 +50,7 @@ def ladder(size: int) -> Iterator[list[int]]:
 
 
 def load(path: Path, graph: Iterable[Sequence[int]]) -> ifp.Registry:
-    """A registry of runs that registered nothing, the n-th with these parents; written past the ledger, which would take hours."""
+    """A registry of runs that registered nothing, the n-th with these parents; written past the ledger, which takes hours."""
     registry = ifp.init(path)
     with registry.writing() as (tx, by):
         tx.execute("INSERT INTO model (name) VALUES ('m')")
