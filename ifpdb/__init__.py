@@ -37,6 +37,9 @@ if TYPE_CHECKING:
         Untrusted,
         UsageError,
     )
+    from .history.bisect import Bisection
+    from .history.blame import Origin
+    from .history.explain import Explanation, Step
     from .model import Model
     from .policy import Policy
     from .records import (
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
         Dataset,
         Event,
         Interval,
+        Kin,
         Measurement,
         ModelSummary,
         Node,
@@ -64,9 +68,12 @@ _HOME = {
     "doors": "get_run register registry",
     "errors": "Ambiguous Busy Conflict GateFailed IfpError IntegrityError NeedsReason NotFound Refused StorageError "
     "Untrusted UsageError",
+    "history.bisect": "Bisection",
+    "history.blame": "Origin",
+    "history.explain": "Explanation Step",
     "model": "Model",
     "policy": "Policy",
-    "records": "Artifact Change Check Code Dataset Event Interval Measurement ModelSummary Node Parent Run Verdict Version",
+    "records": "Artifact Change Check Code Dataset Event Interval Kin Measurement ModelSummary Node Parent Run Verdict Version",
     "desk": "Registry init open",
     "tracking": "TrackedRun track",
 }
@@ -88,20 +95,25 @@ __all__ = [  # noqa: RUF022  # by task: a newcomer reads it
     "Policy",
     # read
     "Artifact",
+    "Bisection",
     "Change",
     "Check",
     "Code",
     "Dataset",
     "Event",
+    "Explanation",
     "Feature",
     "FeatureSchema",
     "Interval",
+    "Kin",
     "Measurement",
     "ModelSummary",
     "Node",
+    "Origin",
     "Parent",
     "Problem",
     "Run",
+    "Step",
     "Validation",
     "Verdict",
     "Version",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import digest, names, policy, promotion
 from .desk import Registry
@@ -14,6 +14,11 @@ from .errors import Conflict, NeedsReason, UsageError
 from .ledger import events, resolve, stages, versions
 from .policy import Policy
 from .records import Change, Interval, Node, Verdict, Version
+
+if TYPE_CHECKING:
+    from .history.bisect import Bisection
+    from .history.blame import Origin
+    from .history.explain import Explanation
 
 _CONDITION = re.compile(
     r"\s*([^\s<>=!]+)\s*(>=|<=|==|!=|=|>|<)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?inf)\s*", re.I
@@ -81,6 +86,34 @@ class Model:
     def diff(self, a: str, b: str) -> list[Change]:
         """What differs from version `a` to version `b`, part by part."""
         return self.registry.diff(self.get(a).name, self.get(b).name)
+
+    def explain(self, ref: str, ancestor: str | None = None) -> Explanation:
+        """What changed at each step from an ancestor down to `ref`; by default from the production version it came from.
+
+        Raises NotFound for an ancestor that is none.
+        """
+        from .history.explain import explain  # here and below: what few calls need would cost every `ifp show` 5 ms
+
+        return explain(self.registry, self.get(ref).run, None if ancestor is None else self.get(ancestor).run)
+
+    def blame(self, ref: str | None = None) -> list[Origin]:
+        """For each feature and parameter of a version (default: production), the version that brought its present value."""
+        from .history.blame import blame
+
+        return blame(self.registry, self.name if ref is None else self.get(ref).name)
+
+    def bisect(self, test: Callable[[Version], bool | None], *, good: str | Sequence[str], bad: str) -> Bisection:
+        """The first bad version between good ancestors and a bad one, in as few tests as can be.
+
+        `test` is told a version: True means good, False bad, None that it can't be tested. Runs that registered nothing are
+        not tested. Raises UsageError and NotFound for ends that make no sense.
+        """
+        from .history.bisect import Bisect, search
+        from .history.verdicts import by_function
+
+        good_ones = [good] if isinstance(good, str) else good
+        search_space = Bisect(self.registry, good=[self.get(ref).run for ref in good_ones], bad=self.get(bad).run)
+        return search(search_space, by_function(test))
 
     def gate(self, ref: str) -> Verdict:
         """What the gate would say of a version; writes nothing."""

@@ -194,3 +194,16 @@ def test_a_reason_of_broken_text_is_refused(fraud: ifp.Model, registry: ifp.Regi
     with pytest.raises(ifp.UsageError):
         fraud.approve("v1", reason)
     assert registry.path.read_bytes() == before
+
+
+def test_a_model_explains_blames_and_bisects(make: Callable[..., ifp.Version], registry: ifp.Registry) -> None:
+    parent = list[str]()
+    for number in range(5):
+        parent = [make(str(number), params={"C": 1.0 if number < 3 else 2.0}, derived_from=parent).run]
+    fraud = registry.model("fraud")
+    assert [step.ordinal for step in fraud.explain("v5", "v3").steps] == [4, 5]
+    origins = {origin.name: origin.ordinal for origin in fraud.blame("latest")}
+    assert (origins["C"], origins["amount"]) == (4, 1)
+    found = fraud.bisect(lambda version: version.params["C"] < 2, good="v1", bad="v5")
+    assert found.first_bad == fraud.get("v4").run
+    assert fraud.bisect(lambda _version: None, good="v1", bad="v5").first_bad is None

@@ -77,10 +77,7 @@ def bisect(
     with session.reading() as registry:
         hunt = Bisect(registry, good=good, bad=bad)
         judge = question.judge(registry, hunt)
-        if question.command:
-            found = _by_command(hunt, judge, question.command, restart=restart)
-        else:
-            found = search(hunt, judge, told=lambda _run, _version: None)
+        found = _by_command(hunt, judge, command_, restart=restart) if command_ else search(hunt, judge)
         if session.form == "json":
             emit_json(found.as_dict())
         else:

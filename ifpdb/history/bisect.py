@@ -108,9 +108,13 @@ class Bisect:
 
 
 def search(
-    bisect: Bisect, judge: Judge, *, known: Mapping[str, str] | None = None, told: Callable[[Run, Version | None], None],
-    kept: Callable[[dict[str, str]], None] = lambda _: None,
-) -> Bisection:  # fmt: skip
+    bisect: Bisect,
+    judge: Judge,
+    *,
+    known: Mapping[str, str] | None = None,
+    told: Callable[[Run, Version | None], None] | None = None,
+    kept: Callable[[dict[str, str]], None] | None = None,
+) -> Bisection:
     """Test until the first bad one is found.
 
     `known` are verdicts of an earlier search by run id; `told` is called before each test, `kept` after it with every verdict.
@@ -121,11 +125,13 @@ def search(
         if (earlier := verdicts.get(run.id)) in ("good", "bad", "skip"):
             bisect.record(key, earlier)  # type: ignore[arg-type]  # one of the three
             continue
-        told(run, version)
+        if told is not None:
+            told(run, version)
         verdict = judge(run, version)
         bisect.record(key, verdict)
         verdicts[run.id] = verdict
-        kept(verdicts)
+        if kept is not None:
+            kept(verdicts)
     return bisect.outcome()
 
 

@@ -21,6 +21,16 @@ Judge = Callable[[Run, Version | None], Verdict]
 """Told a run and the version that it registered, if any."""
 
 
+def by_function(test: Callable[[Version], bool | None]) -> Judge:
+    """What a function says of a version: True is good, False bad, None skip. A run that registered nothing is skipped."""
+
+    def judge(_run: Run, version: Version | None) -> Verdict:
+        said = None if version is None else test(version)
+        return "skip" if said is None else "good" if said else "bad"
+
+    return judge
+
+
 def by_metric(metric: str, *, below: float | None = None, above: float | None = None, dataset: str | None = None) -> Judge:
     """Bad where the metric is below (or above) a limit; skipped where it was not measured or is no number.
 

@@ -104,7 +104,7 @@ def chain(make: Make, registry: ifp.Registry) -> list[str]:
 
 def by_f1(registry: ifp.Registry, **given: object) -> object:
     bisect = Bisect(registry, good=["fraud@v1"], bad="fraud@v8")
-    return search(bisect, by_metric("f1", below=0.9), told=lambda _run, _version: None)
+    return search(bisect, by_metric("f1", below=0.9))
 
 
 def test_the_metric_on_record_names_the_version_its_cause_and_who_approved(registry: ifp.Registry, chain: list[str]) -> None:
@@ -120,7 +120,7 @@ def test_an_unmeasured_version_is_passed_over(make: Make, registry: ifp.Registry
         pass
     last = make("last", metrics={"f1": 0.7}, derived_from=run.id)
     bisect = Bisect(registry, good=["fraud@v1"], bad=last.run)
-    found = search(bisect, by_metric("f1", below=0.9), told=lambda _run, _version: None)
+    found = search(bisect, by_metric("f1", below=0.9))
     assert found.first_bad == chain[4]
 
 
@@ -129,7 +129,7 @@ def test_when_only_skipped_ones_are_left_they_are_the_suspects(make: Make, regis
     b = make("b", derived_from=a.run)
     c = make("c", metrics={"f1": 0.1}, derived_from=b.run)
     bisect = Bisect(registry, good=[a.run], bad=c.run)
-    found = search(bisect, by_metric("f1", below=0.5), told=lambda _run, _version: None)
+    found = search(bisect, by_metric("f1", below=0.5))
     assert (found.first_bad, found.suspects, found.tested) == (None, (b.run, c.run), ((b.run, "skip"),))
 
 
@@ -138,7 +138,7 @@ def test_more_is_worse_for_some_metrics(make: Make, registry: ifp.Registry) -> N
     b = make("b", metrics={"rmse": 5.0}, derived_from=a.run)
     c = make("c", metrics={"rmse": 4.0}, derived_from=b.run)
     bisect = Bisect(registry, good=[a.run], bad=c.run)
-    assert search(bisect, by_metric("rmse", above=3), told=lambda _run, _version: None).first_bad == b.run
+    assert search(bisect, by_metric("rmse", above=3)).first_bad == b.run
 
 
 def test_verdicts_on_several_data_must_agree(make: Make, registry: ifp.Registry, folder: object) -> None:
@@ -150,9 +150,9 @@ def test_verdicts_on_several_data_must_agree(make: Make, registry: ifp.Registry,
     registry.measure(b.run, {"f1": 0.5}, dataset="november.csv")
     bisect = Bisect(registry, good=[a.run], bad=c.run)
     with pytest.raises(ifp.UsageError, match="--dataset"):
-        search(bisect, by_metric("f1", below=0.9), told=lambda _run, _version: None)
+        search(bisect, by_metric("f1", below=0.9))
     judge = by_metric("f1", below=0.9, dataset="november.csv")
-    assert search(bisect, judge, told=lambda _run, _version: None).first_bad == b.run
+    assert search(bisect, judge).first_bad == b.run
 
 
 @pytest.mark.parametrize(
