@@ -62,7 +62,8 @@ CREATE TABLE dataset_column (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX dataset_column_digest ON dataset_column(digest);
 
--- The digest of a table's first rows, at every 65,536th: two tables with an equal one begin with the same rows.
+-- The digest of a table's first rows: of every 65,536, of all, and of as many as the model's tables before it had. Two tables
+-- with an equal one begin with the same rows.
 CREATE TABLE dataset_prefix (
   dataset INTEGER NOT NULL REFERENCES dataset(key),
   rows    INTEGER NOT NULL CHECK (rows > 0),
@@ -435,8 +436,8 @@ SELECT 'sha256:' || lower(hex(d.digest)) AS dataset, c.position, c.name, c.type,
        c.nulls, c.categorical, c.min, c.max, c."values", c.edges, c.counts
   FROM dataset_column c JOIN dataset d ON d.key = c.dataset;
 
--- Tables that begin with the same rows: the first `same_rows` of `dataset` are those of `other`, which has `other_rows`.
--- Rows are compared in blocks of 65,536.
+-- Tables that begin with the same rows: the first `same_rows` of `dataset` are those of `other`, which has `other_rows`. Where
+-- both are equal, `dataset` is `other` with rows appended.
 CREATE VIEW dataset_growth AS
 SELECT 'sha256:' || lower(hex(d.digest)) AS dataset, d.rows, 'sha256:' || lower(hex(o.digest)) AS other,
        o.rows AS other_rows, max(p.rows) AS same_rows

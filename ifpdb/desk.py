@@ -15,7 +15,7 @@ from sqlite3 import Connection
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from . import digest, names, promotion, registration, settings, times
+from . import digest, names, promotion, records, registration, settings, times
 from .capture.data import dataset as datasets
 from .capture.schema.features import read_schema
 from .errors import NotFound, UsageError
@@ -178,10 +178,10 @@ class Registry:
             key = resolve.resolve(tx, run, now=self.now()).run
             return metrics.points_of(tx, key, metric)
 
-    def lineage(self, ref: str) -> list[Node]:
+    def lineage(self, ref: str) -> records.Lineage:
         """A run and all its ancestors, children before parents."""
         with self.reading() as tx:
-            return lineage.nodes(tx, resolve.resolve(tx, ref, now=self.now()).run)
+            return records.Lineage(lineage.nodes(tx, resolve.resolve(tx, ref, now=self.now()).run))
 
     def ancestors(self, ref: str, *, depth: int | None = None) -> list[Kin]:
         """What a version or run came from, the nearest first; at most `depth` edges away."""
@@ -268,13 +268,14 @@ class Registry:
             approved_by=interval.approved_by,
         )
 
-    def exposure(self, ref: str, *, as_known_on: str | None = None) -> list[Interval]:
+    def exposure(self, ref: str, *, as_known_on: str | None = None) -> records.History:
         """When a version faced users: the intervals in which it was in production; `as_known_on` as in `at`."""
         known_by = self.known_by(as_known_on)
         with self.reading() as tx:
             key = resolve.resolve_version(tx, ref, now=self.now())
             found = versions.read(tx, [key], None)[0]
-            return stages.intervals(tx, model=found.model, stage="production", version=found.digest, known_by=known_by)
+            moves = stages.intervals(tx, model=found.model, stage="production", version=found.digest, known_by=known_by)
+            return records.History(moves)
 
     def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Rows of a read-only query over the views of schema.sql. Raises Refused for writes, UsageError for bad SQL."""
@@ -318,8 +319,9 @@ class Registry:
         parents = parse_lineage(derived_from)
         with self.reading() as tx:
             self._parents(tx, parents)
+            lengths = dataset_rows.lengths_of(tx, model)
         features = None if schema is None else read_schema(schema)  # type: ignore[arg-type]  # read_schema checks it
-        found_data = datasets.describe_all(data, project=self.project)
+        found_data = datasets.describe_all(data, project=self.project, lengths=lengths)
         known = registration.Parts(None, found_data, features, known_params, number).manifest()
         registration.check_missing(model, [part for part in digest.missing_parts(known) if part != "weights"], wishes)
         kept = self.keep(artifact, name="model", progress=progress)
@@ -414,7 +416,7 @@ class Registry:
         known = registration.check_metrics(values)
         if not known:
             raise UsageError("no metric was given: write f1=0.93")
-        described = self._described(dataset)
+        described = self._described(ref, dataset)
         with self.writing() as (tx, by):
             version = resolve.resolve_version(tx, ref, now=by.now)
             run = versions.own_run(tx, version)
@@ -437,13 +439,15 @@ class Registry:
             events.append(tx, by, "measured", model=found.model, run=found.run, version=found.digest, detail=detail)
             return found
 
-    def _described(self, dataset: object) -> Dataset | None:
-        """The Dataset behind data, a path or a pointer; None for a name or a digest."""
+    def _described(self, ref: str, dataset: object) -> Dataset | None:
+        """The Dataset behind data, a path or a pointer, that `ref` was measured on; None for a name or a digest."""
         if dataset is None:
             return None
         if isinstance(dataset, str) and not os.path.exists(dataset) and not datasets.is_pointer(dataset):
             return None
-        return datasets.describe(dataset, role="holdout", project=self.project)
+        with self.reading() as tx:
+            lengths = dataset_rows.lengths_of(tx, lineage.model_of(tx, resolve.resolve(tx, ref, now=self.now()).run))
+        return datasets.describe(dataset, role="holdout", project=self.project, lengths=lengths)
 
     def now(self) -> str:
         """The time that events would bear."""

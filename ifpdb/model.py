@@ -13,7 +13,7 @@ from .desk import Registry
 from .errors import Conflict, NeedsReason, UsageError
 from .ledger import events, resolve, stages, versions
 from .policy import Policy
-from .records import Change, Interval, Node, Verdict, Version
+from .records import Change, History, Lineage, Verdict, Version
 
 if TYPE_CHECKING:
     from .history.bisect import Bisection
@@ -70,16 +70,16 @@ class Model:
         """What held a stage then, with `since`, `until` and `approved_by`; see `Registry.at`."""
         return self.registry.at(time, model=self.name, stage=stage, as_known_on=as_known_on)
 
-    def history(self, stage: str | None = "production", *, as_known_on: str | None = None) -> list[Interval]:
+    def history(self, stage: str | None = "production", *, as_known_on: str | None = None) -> History:
         """Which version held a stage (None: any stage) from when to when, oldest first; `as_known_on` as in `Registry.at`."""
         if stage is not None:
             names.check_stage(stage)
         known_by = self.registry.known_by(as_known_on)
         with self.registry.reading() as tx:
             resolve.model_key(tx, self.name)
-            return stages.intervals(tx, model=self.name, stage=stage, known_by=known_by)
+            return History(stages.intervals(tx, model=self.name, stage=stage, known_by=known_by))
 
-    def lineage(self, ref: str) -> list[Node]:
+    def lineage(self, ref: str) -> Lineage:
         """A version's run and all its ancestors, children before parents."""
         return self.registry.lineage(self.get(ref).run)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,12 +37,13 @@ class Captured:
 class Observation:
     """Watches from its making until `close`."""
 
-    def __init__(self, project: Path) -> None:
+    def __init__(self, project: Path, *, lengths: Collection[int] = ()) -> None:
+        """`lengths` are the row counts of tables that the data of its fits may have grown from."""
         self._process = environment.Observer(project)
         self._logged: Fit | None = None
         self.command = environment.command_line(project)
         self.random_state = randomness.observe()
-        self._watching = watching(Inputs)
+        self._watching = watching(partial(Inputs, lengths))
         self._watch = self._watching.__enter__()
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .digest import integer_to_json, number_to_json
+from .drawing import html, sheet, svg, words
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -208,6 +209,9 @@ class Run:
         """Each metric's newest value."""
         return newest_values(self.measurements)
 
+    def _repr_html_(self) -> str:
+        return html.sheet(sheet.run_lines(self))
+
     def load_artifact(self, name: str = "model", *, trust: bool = False) -> Any:
         """The object stored under `name`, found by hash and verified before it is read.
 
@@ -293,6 +297,9 @@ class Version:
     def metrics(self) -> dict[str, float]:
         """Each metric's newest value, whatever it was measured on; `measurements` tells them apart."""
         return newest_values(self.measurements)
+
+    def _repr_html_(self) -> str:
+        return html.sheet(sheet.version_lines(self))
 
     def load_artifact(self, *, trust: bool = False) -> Any:
         """The model object; raises what `Run.load_artifact` raises."""
@@ -396,6 +403,24 @@ class Node:
         }
 
 
+class Lineage(list[Node]):
+    """The nodes of a lineage graph, children before their parents. A notebook shows it as a picture."""
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+    def svg(self) -> str:
+        """The graph as an SVG document."""
+        return svg.svg([_mark(node) for node in self])
+
+
+def _mark(node: Node) -> svg.Mark:
+    what = f"{node.model} v{node.ordinal} {words.short(node.digest)}" if node.digest else f"{node.model} ({node.status})"
+    kinds = sorted({parent.kind for parent in node.parents} - {"derived_from"})
+    text = "  ".join([what, *kinds])
+    return svg.Mark(node.run, tuple(parent.run for parent in node.parents), text, node.stage, node.labels)
+
+
 @dataclass(frozen=True, slots=True)
 class Kin:
     """An ancestor or descendant: its run, what that registered (None: nothing), and how many edges away it is."""
@@ -435,6 +460,21 @@ class Interval:
             "approved_by": list(self.approved_by),
             "reason": self.reason,
         }
+
+
+class History(list[Interval]):
+    """Intervals, the oldest first. A notebook shows them as a table."""
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [
+                *(i.model, i.stage, words.short(i.digest), i.run, words.minute(i.since), words.minute(i.until) or "now"),
+                *(words.person(i.actor), ", ".join(map(words.person, i.approved_by)), i.reason or ""),
+            ]
+            for i in self
+        ]
+        headings = ["model", "stage", "version", "run", "since", "until", "moved by", "approved by", "reason"]
+        return html.table(headings, rows)
 
 
 @dataclass(frozen=True, slots=True)

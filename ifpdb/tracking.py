@@ -81,6 +81,7 @@ class TrackedRun:
         self._data = data
         self._params = params
         self._datasets: list[Dataset] = []
+        self._lengths: tuple[int, ...] = ()
         self._sources: list[tuple[Dataset, Source]] = []
         self._known_metrics: set[str] = set()
         self._autocapture = autocapture
@@ -98,9 +99,11 @@ class TrackedRun:
         registry = init(self._place, actor=self._actor)
         self._live = LiveWriter(registry.blobs.root, self.id)
         try:
+            with registry.reading() as tx:
+                self._lengths = dataset_rows.lengths_of(tx, self.model)
             for role, item in datasets.items(self._data):
                 self._describe(item, role=role, project=registry.project)
-            self._seen = Observation(registry.project) if self._autocapture else None
+            self._seen = Observation(registry.project, lengths=self._lengths) if self._autocapture else None
             code = self._seen.code() if self._seen else Code()
             random_state = self._keep_random_state(registry)
             with registry.writing() as (tx, by):
@@ -170,7 +173,7 @@ class TrackedRun:
     def _describe(self, data: object, *, role: str, project: Path, name: str | None = None, uri: str | None = None) -> Dataset:
         """Describe data that the run was told of, and remember where it came from."""
         source = Source(data)
-        described = datasets.describe(data, role=role, name=name, uri=uri, project=project)
+        described = datasets.describe(data, role=role, name=name, uri=uri, project=project, lengths=self._lengths)
         self._datasets.append(described)
         self._sources.append((described, source))
         return described
@@ -288,7 +291,7 @@ class TrackedRun:
         wishes = registration.Wishes(stage, tags, labels, partial)
         parents = parse_lineage(derived_from)
         features = None if schema is None else read_schema(schema)  # type: ignore[arg-type]  # read_schema checks it
-        more_data = datasets.describe_all(data, project=registry.project)
+        more_data = datasets.describe_all(data, project=registry.project, lengths=self._lengths)
         model = self._model(model, partial=partial)
         captured = self._seen.of(model) if self._seen else Captured()
         code = self._seen.code() if self._seen else Code()

@@ -42,6 +42,16 @@ def table_of(columns: list[tuple[str, str, list[Any]]]) -> str:
     return sha256(b"ifp-table/1\0" + struct.pack("<QI", rows, len(columns)) + whole)
 
 
+def prefix_of(columns: list[tuple[str, str, list[Any]]], rows: int) -> str:
+    named = b"".join(lp(name) + lp(kind) for name, kind, _ in columns)
+    chain = digest(b"ifp-prefix/1\0" + struct.pack("<I", len(columns)) + named)
+    for start in range(0, rows, LEAF):
+        count = min(LEAF, rows - start)
+        leaves = [digest(leaf(kind, values[start : start + count])) for _, kind, values in columns]
+        chain = digest(b"ifp-prefix/1\0" + chain + (struct.pack("<I", count) if count < LEAF else b"") + b"".join(leaves))
+    return "sha256:" + chain.hex()
+
+
 def leaf(kind: str, values: list[Any]) -> bytes:
     if kind == "null":
         return b"\0"
@@ -116,11 +126,9 @@ def test_the_first_rows_have_a_digest_of_their_own() -> None:
     vector = VECTORS["table-prefixes"]
     values = [row % vector["modulus"] for row in range(vector["rows"])]
     assert table_of([(vector["name"], vector["type"], values)]) == vector["digest"]
-    chained = digest(b"ifp-prefix/1\0" + struct.pack("<I", 1) + lp(vector["name"]) + lp(vector["type"]))
     for rows, expected in vector["prefixes"]:
-        chained = digest(b"ifp-prefix/1\0" + chained + digest(leaf("i64", values[rows - LEAF : rows])))
-        assert "sha256:" + chained.hex() == expected
-    found = describe(np.array(values))
+        assert prefix_of([(vector["name"], vector["type"], values)], rows) == expected
+    found = describe(np.array(values), lengths=vector["lengths"])
     assert (found.digest, [list(prefix) for prefix in found.prefixes]) == (vector["digest"], vector["prefixes"])
 
 
@@ -133,7 +141,10 @@ def test_a_csv_file_has_the_types_that_its_cells_allow(folder: Path) -> None:
     assert found.file == sha256(vector["text"].encode())
     fields = csvfile.fields(Path("v.csv"))
     (columns,) = csvfile.columns(Path("v.csv"), fields)
-    assert table_of([(one.name, one.type, cells) for one, cells in zip(fields, columns, strict=True)]) == vector["digest"]
+    by_the_page = [(one.name, one.type, cells) for one, cells in zip(fields, columns, strict=True)]
+    assert table_of(by_the_page) == vector["digest"]
+    prefixes = tuple((rows, prefix_of(by_the_page, rows)) for rows in (1, 2, 3))
+    assert describe("v.csv", lengths=[2, 1, 3, 4]).prefixes == prefixes
     for one, cells in zip(fields, columns, strict=True):
         assert csvfile.plain_leaf(one.type, cells) == digest(leaf(one.type, cells))
 

@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from ..desk import Registry
+from ..drawing.words import minute, person, short
 from ..model import Model
 from ..upkeep import verify
 from .looking import version_lines
 from .options import Session, command
-from .output import Column, emit_csv, emit_json, emit_records, emit_table, emit_text, minute, person, printable, short, stage
+from .output import Column, emit_csv, emit_json, emit_records, emit_table, emit_text, printable, stage
 
 _INTERVALS: list[Column] = [
     ("model", lambda i: i.model),

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import click
 
 from ..desk import Registry
+from ..drawing.words import minute, person, short
 from ..history.bisect import Bisect, Bisection, read, search
 from ..history.verdicts import Judge, by_command, by_metric
 from ..records import Run, Version
 from ..store.unfinished import Unfinished
 from .comparing import tell_step
 from .options import Session, command
-from .output import emit_json, minute, person, printable, short, stage
+from .output import emit_json, printable, stage
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from ..drawing.words import brief, person, short
 from ..history.blame import blame
-from .looking import brief
 from .options import Session, command
-from .output import Column, emit_records, person, short
+from .output import Column, emit_records
 
 _ORIGINS: list[Column] = [
     ("part", lambda o: o.part),

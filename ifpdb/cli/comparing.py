@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import click
 
+from ..drawing.words import brief, minute, person, short
 from ..history.explain import Explanation, Step, explain
 from ..history.sentences import by_weight
 from ..records import Run, Version
-from .looking import brief
 from .options import Session, command
-from .output import Column, Styled, emit_csv, emit_json, emit_records, minute, person, printable, short, stage
+from .output import Column, Styled, emit_csv, emit_json, emit_records, printable, stage
 
 _COLOURS = {"added": "green", "removed": "red", "unchanged": "bright_black"}
 _CHANGES: list[Column] = [

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
+from ..drawing.words import short
 from .moving import model_of
 from .options import Session, command
-from .output import emit_json, emit_text, printable, short, stage
+from .output import emit_json, emit_text, printable, stage
 
 
 @command("resolve")

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import click
 
+from ..drawing.words import number
 from .moving import model_of
 from .options import Session, command
-from .output import emit_json, number, printable
+from .output import emit_json, printable
 
 
 @command("metric")

@@ -8,12 +8,13 @@ import click
 
 from ..artifacts import can_run_code, scan
 from ..capture.data.dataset import hash_data
+from ..drawing.words import minute
 from ..errors import NotFound, Refused
 from ..records import Artifact
 from ..store import trust
 from ..store.scan import Scan
 from .options import Session, command
-from .output import emit_json, minute, printable
+from .output import emit_json, printable
 
 
 @command("checkout")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import click
 
 from ..desk import Registry
+from ..drawing.lanes import draw
+from ..drawing.words import short
+from ..errors import UsageError
 from ..names import KINDS
 from ..records import Kin, Node
-from .graph import draw
 from .options import Session, command
-from .output import Column, emit_csv, emit_json, emit_records, short, stage
+from .output import Column, emit_csv, emit_json, emit_records, stage
 
 _KIN: list[Column] = [
     ("depth", lambda k: str(k.depth)),
@@ -24,10 +27,16 @@ _KIN: list[Column] = [
 @command("log", output="table")
 @click.argument("ref")
 @click.option("--graph", is_flag=True, help="Draw the branches.")
-def log(session: Session, ref: str, graph: bool) -> None:
+@click.option(
+    "--svg", "picture", type=click.Path(dir_okay=False, writable=True), help="Write them to a file, as an SVG picture."
+)
+def log(session: Session, ref: str, graph: bool, picture: str | None) -> None:
     """Show the ancestry of REF, children before their parents."""
     with session.reading() as registry:
         nodes = registry.lineage(ref)
+    if picture is not None:
+        _write(Path(picture), nodes.svg())
+        return
     if session.form == "json":
         emit_json([node.as_dict() for node in nodes])
     elif session.form == "csv":
@@ -37,6 +46,14 @@ def log(session: Session, ref: str, graph: bool) -> None:
         by_run = {node.run: node for node in nodes}
         for lane, run in lanes or [("*", node.run) for node in nodes]:
             click.echo(f"{lane}  {_node_line(by_run[run])}" if run else lane)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} can't be written: {error.strerror}") from None
+    click.echo(f"wrote {path}", err=True)
 
 
 def _node_line(node: Node) -> str:

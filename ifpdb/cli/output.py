@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import click
+
+from ..drawing import words
 
 
 class Record(Protocol):
@@ -25,10 +26,8 @@ class Styled(str):
 
 
 def printable(text: str) -> str:
-    """Text with its control characters written out, so that no name or reason can steer a terminal."""
-    if isinstance(text, Styled) or text.isprintable():
-        return text
-    return "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else ascii(c)[1:-1] for c in text)
+    """Text with its control characters written out, so that no name or reason can steer a terminal; what was styled stays."""
+    return text if isinstance(text, Styled) else words.printable(text)
 
 
 def emit_json(document: Any) -> None:
@@ -84,26 +83,6 @@ def emit_text(lines: Iterable[tuple[str, str]]) -> None:
             click.echo(f"{' ' * width}  {line}")
 
 
-def short(digest: str | None) -> str:
-    """A digest as people tell it apart: its first 12 hex digits."""
-    return digest[:19] if digest and digest.startswith("sha256:") else digest or ""
-
-
-def minute(time: str | None) -> str:
-    """A registry time to the second, UTC."""
-    return f"{time[:10]} {time[11:19]}Z" if time else ""
-
-
-def size(count: int) -> str:
-    """A number of bytes as people read it."""
-    amount = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if amount < 1024:
-            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
-        amount /= 1024
-    return f"{amount:.1f} TiB"
-
-
 def stage(name: str | None, text: str | None = None) -> str:
     """`text` (default: the stage's name) in the colour of a stage."""
     shown = printable(text or name or "")
@@ -111,16 +90,6 @@ def stage(name: str | None, text: str | None = None) -> str:
 
 
 _COLOURS = {"production": "green", "shadow": "blue", "staging": "yellow"}
-
-
-def person(actor: str) -> str:
-    """Who, without the mail address."""
-    return actor.partition(" <")[0] or actor
-
-
-def number(value: float) -> str:
-    """A metric's value, short."""
-    return f"{value:.6g}"
 
 
 def _one_line(text: str) -> str:

@@ -10,7 +10,8 @@ import pytest
 
 import ifpdb as ifp
 from ifpdb.cli import output
-from ifpdb.cli.graph import draw
+from ifpdb.drawing import words
+from ifpdb.drawing.lanes import draw
 
 Cli = Callable[..., Any]
 
@@ -33,7 +34,7 @@ def test_control_characters_are_written_out(text: str, shown: str) -> None:
     ("count", "shown"), [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (5 << 30, "5.0 GiB"), (3 << 40, "3.0 TiB")]
 )
 def test_sizes_as_people_read_them(count: int, shown: str) -> None:
-    assert output.size(count) == shown
+    assert words.size(count) == shown
 
 
 def test_a_reason_cannot_steer_the_terminal(cli: Cli, two: ifp.Registry) -> None:
@@ -116,8 +117,8 @@ def test_a_criss_cross_is_drawn() -> None:
 
 def test_the_log_draws_every_ancestor_once(cli: Cli, two: ifp.Registry, make: Callable[..., ifp.Version]) -> None:
     make("c", derived_from=["fraud@v2", ("fraud@v1", "merged_from")])
-    for words in (["log", "fraud@v3"], ["log", "fraud@v3", "--graph"]):
-        out = cli(*words).out
+    for arguments in (["log", "fraud@v3"], ["log", "fraud@v3", "--graph"]):
+        out = cli(*arguments).out
         for number in (1, 2, 3):
             assert out.count(two.resolve(f"fraud@v{number}").run) == 1
 

@@ -7,7 +7,7 @@ The data itself is never kept.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,10 +41,12 @@ def describe(
     uri: str | None = None,
     project: Path | None = None,
     profile: bool = True,
+    lengths: Collection[int] = (),
 ) -> Dataset:
     """The Dataset behind a frame, an array, a path or a pointer; `uri` is kept relative to `project`, else as a base name.
 
-    Without `profile` the columns have no ranges, values or bins.
+    Without `profile` the columns have no ranges, values or bins. `lengths` are the row counts of tables that this one may
+    have grown from: where it is longer, the digest of its first rows is taken there too.
     """
     check_role(role)
     if isinstance(data, Dataset):
@@ -53,7 +55,7 @@ def describe(
     if not isinstance(data, str | os.PathLike):
         from .description import Description
 
-        description = Description(role=role, name=name, profile=profile)
+        description = Description(role=role, name=name, profile=profile, lengths=lengths)
         description.add(data)
         return replace(description.finish(), uri=_portable(uri, project))
     text = os.fspath(data)
@@ -64,23 +66,22 @@ def describe(
     found, size, kind = hash_path(path)
     label = check_key(name or path.resolve().name, "dataset name")
     place = _portable(uri, project) or relative_path(path, project)
-    table = (
-        _table_in(path, role=role, name=label, profile=profile) if path.suffix.lower() in TABLES and kind == "file" else None
-    )
+    holds_table = path.suffix.lower() in TABLES and kind == "file"
+    table = _table_in(path, role=role, name=label, profile=profile, lengths=lengths) if holds_table else None
     if table is None:
         return Dataset(role, label, found, place, size=size, kind=kind)
     return replace(table, uri=place, file=found)
 
 
-def _table_in(path: Path, *, role: str, name: str, profile: bool) -> Dataset | None:
+def _table_in(path: Path, *, role: str, name: str, profile: bool, lengths: Collection[int]) -> Dataset | None:
     from .files import table_in  # readers and hashers are loaded where there is something to read
 
-    return table_in(path, role=role, name=name, profile=profile)
+    return table_in(path, role=role, name=name, profile=profile, lengths=lengths)
 
 
-def describe_all(data: object, *, project: Path | None = None) -> list[Dataset]:
+def describe_all(data: object, *, project: Path | None = None, lengths: Collection[int] = ()) -> list[Dataset]:
     """Datasets from what `data=` accepts: a path, a frame, an array, a Dataset, a list of these, or a mapping of roles."""
-    return [describe(item, role=role, project=project) for role, item in items(data)]
+    return [describe(item, role=role, project=project, lengths=lengths) for role, item in items(data)]
 
 
 def items(data: object) -> Iterator[tuple[str, object]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from ...errors import IfpError, UsageError
@@ -15,8 +15,9 @@ from .table import Field
 class Description:
     """A table in memory, described as it is handed over; several parts with the same columns are one table."""
 
-    def __init__(self, *, role: str, name: str | None, profile: bool = True) -> None:
-        self._role, self._name, self._profile = role, name, profile
+    def __init__(self, *, role: str, name: str | None, profile: bool = True, lengths: Collection[int] = ()) -> None:
+        """`lengths` are row counts of which the first rows are to be known, so that growth from these is seen."""
+        self._role, self._name, self._profile, self._lengths = role, name, profile, lengths
         self._digesting: Digesting | None = None
 
     def add(self, data: object, *, last: bool = True) -> None:
@@ -31,7 +32,7 @@ class Description:
     def add_leaves(self, fields: Sequence[Field], leaves: Iterable[Any], *, last: bool = True) -> None:
         """As `add`, for a table that was opened already."""
         if self._digesting is None:
-            self._digesting = Digesting(fields, profile=self._profile)
+            self._digesting = Digesting(fields, profile=self._profile, lengths=self._lengths)
         self._digesting.add(fields, leaves, last=last)
 
     def finish(self) -> Dataset:

@@ -5,15 +5,15 @@ Large tables are hashed by two threads, which numpy and hashlib let run at once;
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 
 from ...errors import UsageError
 from ...records import Column
 from .profile import Profiler
-from .table import LEAF, Field, Table
-from .values import Values, copied, digest, joined, part_of, present
+from .table import LEAF, Field, Leaf, Table
+from .values import Values, copied, digest, first, joined, part_of, present
 
 _THREADS = 2
 _LARGE = 4 << 20
@@ -23,14 +23,14 @@ _LARGE = 4 << 20
 class Digesting:
     """Takes the leaves of one table, or of several with the same columns that follow one another."""
 
-    def __init__(self, fields: Sequence[Field], *, profile: bool) -> None:
+    def __init__(self, fields: Sequence[Field], *, profile: bool, lengths: Collection[int] = ()) -> None:
         self.fields = list(fields)
-        self.table = Table(self.fields)
+        self.table = Table(self.fields, lengths=lengths)
         self._profilers = [Profiler(one.type, categorical=one.categorical) for one in fields] if profile else None
         self._waiting: list[list[Values]] = []
         self._count = 0
         self._pool: ThreadPoolExecutor | None = None
-        self._running: tuple[int, list[Future[list[tuple[bytes, int]]]]] = 0, []
+        self._running: tuple[int, list[Future[list[Leaf]]]] = 0, []
 
     def add(self, fields: Sequence[Field], leaves: Iterable[list[Values]], *, last: bool) -> None:
         """Take in leaves of any sizes. What fills no leaf waits in a copy for more; with `last` there is none to come.
@@ -80,11 +80,13 @@ class Digesting:
         """Begin to hash a leaf, the one before being done; meanwhile the next one can be made."""
         self._settle()
         kinds = [one.type for one in self.fields]
+        cuts = self.table.cuts(leaf[0].count)
 
-        def some(columns: range) -> list[tuple[bytes, int]]:
-            found = []
+        def some(columns: range) -> list[Leaf]:
+            found = list[Leaf]()
             for i in columns:
-                found.append((digest(kinds[i], leaf[i]), leaf[i].nulls))
+                firsts = [digest(kinds[i], first(leaf[i], count)) for count in cuts]
+                found.append((digest(kinds[i], leaf[i]), leaf[i].nulls, firsts))
                 if self._profilers is not None:
                     self._profilers[i].add(present(kinds[i], leaf[i]))
             return found

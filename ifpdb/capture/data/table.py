@@ -1,14 +1,14 @@
 """`ifp-table/1`: the digest of tabular data, the same whatever library or file held it. Specified in docs/format.md.
 
 A column is cut into leaves of 65,536 rows. Each leaf is hashed, a column is the hash of its leaves, a table that of its
-columns; and the digests of the first leaves, chained, tell which other table this one grew from.
+columns; and the digests of its first rows, chained leaf by leaf, tell which other table this one grew from.
 """
 
 from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -36,6 +36,10 @@ class Field:
     categorical: bool = False
 
 
+Leaf = tuple[bytes, int, Sequence[bytes]]
+"""What was hashed of a column's leaf: its digest, its nulls, and the digests of its first rows at each of `Table.cuts`."""
+
+
 @dataclass(slots=True)
 class _Hashed:
     """What has been hashed of one column so far."""
@@ -52,8 +56,11 @@ class _Hashed:
 class Table:
     """Takes the leaves of a table in their order."""
 
-    def __init__(self, fields: Sequence[Field]) -> None:
-        """Raises UsageError for a table without columns, or with two of one name."""
+    def __init__(self, fields: Sequence[Field], *, lengths: Collection[int] = ()) -> None:
+        """`lengths` are the row counts at which its first rows are to be known too, besides whole leaves and all of it.
+
+        Raises UsageError for a table without columns, or with two of one name.
+        """
         if not fields:
             raise UsageError("the table has no columns: nothing can be said of it")
         names = [one.name for one in fields]
@@ -63,20 +70,33 @@ class Table:
         self._columns = [_Hashed(one) for one in fields]
         self.rows = 0
         self.prefixes: list[tuple[int, str]] = []
-        self._chain = hashlib.sha256(b"ifp-prefix/1\0" + struct.pack("<I", len(fields)))
-        for one in fields:
-            self._chain.update(_prefixed(one.name) + _prefixed(one.type))
+        self._lengths = sorted(set(lengths))
+        named = b"".join(_prefixed(one.name) + _prefixed(one.type) for one in fields)
+        self._chain = hashlib.sha256(b"ifp-prefix/1\0" + struct.pack("<I", len(fields)) + named).digest()
 
-    def add(self, rows: int, leaves: Sequence[tuple[bytes, int]]) -> None:
-        """Add one leaf of each column, as (digest, nulls). Only the last one may have fewer than LEAF rows."""
+    def cuts(self, rows: int) -> list[int]:
+        """At how many rows of the next leaf, which has so many, its first rows are to be known."""
+        return [length - self.rows for length in self._lengths if self.rows < length < self.rows + rows]
+
+    def add(self, rows: int, leaves: Sequence[Leaf]) -> None:
+        """Add one leaf of each column. Only the last one may have fewer than LEAF rows."""
         assert self.rows % LEAF == 0, "a short leaf is the last"
-        self.rows += rows
-        for column, (digest, nulls) in zip(self._columns, leaves, strict=True):
+        for i, count in enumerate(self.cuts(rows)):
+            self._keep_prefix(count, [firsts[i] for _, _, firsts in leaves])
+        chain = self._keep_prefix(rows, [digest for digest, _, _ in leaves])
+        if rows == LEAF:
+            self._chain = chain
+        for column, (digest, nulls, _) in zip(self._columns, leaves, strict=True):
             column.leaves.append(digest)
             column.nulls += nulls
-        if rows == LEAF:
-            self._chain = hashlib.sha256(b"ifp-prefix/1\0" + self._chain.digest() + b"".join(leaf for leaf, _ in leaves))
-            self.prefixes.append((self.rows, "sha256:" + self._chain.hexdigest()))
+        self.rows += rows
+
+    def _keep_prefix(self, rows: int, leaves: Sequence[bytes]) -> bytes:
+        """The chain with one more leaf; a short one says its rows, since one of nulls has the same bytes for any number."""
+        short = b"" if rows == LEAF else struct.pack("<I", rows)
+        chain = hashlib.sha256(b"ifp-prefix/1\0" + self._chain + short + b"".join(leaves)).digest()
+        self.prefixes.append((self.rows + rows, to_text(chain)))
+        return chain
 
     def columns(self) -> tuple[Column, ...]:
         """What the columns are, without profiles."""

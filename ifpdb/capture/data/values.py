@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .table import leaf_digest
@@ -142,6 +142,16 @@ def part_of(values: Values, start: int, stop: int) -> Values:
         None if values.indices is None else values.indices[inner],
         tuple(part_of(child, first, first + count) for child in values.children),
     )
+
+
+def first(values: Values, count: int) -> Values:
+    """The first `count` values, as a table of these alone holds them: without a bitmap where none of them is null."""
+    return _unmarked(part_of(values, 0, count))
+
+
+def _unmarked(values: Values) -> Values:
+    valid = None if values.valid is None or values.valid.all() else values.valid
+    return replace(values, valid=valid, children=tuple(map(_unmarked, values.children)))
 
 
 def taken(values: Values, positions: Any) -> Values:

@@ -5,6 +5,8 @@ X is the dataset in role 'train', y in role 'target', weights in role 'sample_we
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from ...records import Dataset
 from ..data.description import Description
 from ..data.sources import Source
@@ -18,7 +20,9 @@ ROLES = (("train", "X"), ("target", "y"), ("sample_weight", "sample_weight"))
 class Inputs:
     """The inputs of one fit, or of several calls of partial_fit whose batches follow one another."""
 
-    def __init__(self) -> None:
+    def __init__(self, lengths: Collection[int] = ()) -> None:
+        """`lengths` are the row counts of tables that these may have grown from."""
+        self._lengths = lengths
         self._described: dict[str, Description] = {}
         self._sources: dict[str, Source] = {}
         self._found: list[Dataset] | None = None
@@ -34,7 +38,7 @@ class Inputs:
             if role in self._described:
                 self._sources.pop(role, None)  # of several batches, none is the whole
             else:
-                self._described[role] = Description(role=role, name=name)
+                self._described[role] = Description(role=role, name=name, lengths=self._lengths)
                 self._sources[role] = Source(given)
             self._described[role].add(given, last=last)
         self._found = None

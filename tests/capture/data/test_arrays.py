@@ -182,7 +182,8 @@ def test_batches_of_other_columns_are_refused() -> None:
 def test_the_first_rows_of_what_grew_are_those_of_what_was() -> None:
     data = np.arange(3 * LEAF + 5)
     small, large = describe(data[: 2 * LEAF + 7]), describe(data)
-    assert large.prefixes[:2] == small.prefixes
+    assert large.prefixes[:2] == small.prefixes[:2]
+    assert [rows for rows, _ in small.prefixes] == [LEAF, 2 * LEAF, 2 * LEAF + 7]
     data[LEAF] = -1
     assert describe(data).prefixes[0] == small.prefixes[0]
     assert describe(data).prefixes[1] != small.prefixes[1]

@@ -1,0 +1,51 @@
+"""Digests, times, sizes and numbers as people read them; text that is safe to show."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from typing import Any
+
+
+def printable(text: str) -> str:
+    """Text with its control characters written out, so that no name or reason can steer a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else ascii(c)[1:-1] for c in text)
+
+
+def short(digest: str | None) -> str:
+    """A digest as people tell it apart: its first 12 hex digits."""
+    return digest[:19] if digest and digest.startswith("sha256:") else digest or ""
+
+
+def minute(time: str | None) -> str:
+    """A registry time to the second, UTC."""
+    return f"{time[:10]} {time[11:19]}Z" if time else ""
+
+
+def size(count: int) -> str:
+    """A number of bytes as people read it."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} TiB"
+
+
+def person(actor: str) -> str:
+    """Who, without the mail address."""
+    return actor.partition(" <")[0] or actor
+
+
+def number(value: float) -> str:
+    """A metric's value, short."""
+    return f"{value:.6g}"
+
+
+def brief(value: Any) -> str:
+    if value is None:
+        return "–"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return short(text) if text.startswith("sha256:") else text if len(text) <= 60 else text[:59] + "…"
