@@ -44,7 +44,7 @@ def load(blobs: BlobStore, artifact: Artifact, run: Run, *, trusted: bool) -> An
             f"artifact '{artifact.name}' of {run.id} is {artifact.format} from disk, which can run code when it is loaded; "
             f"{_wish(scan(blobs, artifact))}: look at it and vouch for it with ifp trust {run.id}, or pass trust=True once"
         )
-    data = _mapped(blobs, artifact.digest)
+    data = mapped(blobs, artifact.digest)
     try:
         return formats.load(data, artifact.format)
     except Exception as error:  # each loader fails in its own ways; a missing or changed package is told from the rest
@@ -86,7 +86,7 @@ def _wish(found: Scan) -> str:
     return f"it wants to import {', '.join(names[:3])}{more}" if names else "it wants to import nothing"
 
 
-def _mapped(blobs: BlobStore, digest: str) -> Buffer:
+def mapped(blobs: BlobStore, digest: str) -> Buffer:
     """A blob's bytes, verified: the file itself in memory, of which a page is copied when somebody writes to an array."""
     try:
         with open(blobs.path(digest), "rb") as file:

@@ -21,6 +21,7 @@ from .capture.schema.features import read_schema
 from .errors import NotFound, UsageError
 from .history.compare import compare
 from .history.tables import table_changes
+from .history.tensors import tensor_changes
 from .ledger import ancestry, events, facts, lineage, metrics, resolve, runs, stages, versions
 from .ledger import datasets as dataset_rows
 from .records import (
@@ -213,7 +214,13 @@ class Registry:
         """
         before, after = self.find(a), self.find(b)
         with self.reading() as tx:
-            return compare(before, after, look=partial(table_changes, tx), everything=everything)
+            changes = compare(before, after, look=partial(table_changes, tx), everything=everything)
+        kept = [found.weights if isinstance(found, Version) else found.artifacts.get("model") for found in (before, after)]
+        if kept[0] is None or kept[1] is None or kept[0].digest == kept[1].digest:
+            return changes
+        tensors = tensor_changes(self.blobs, kept[0], kept[1], everything=everything)
+        place = next(number for number, change in enumerate(changes) if change.part == "weights")
+        return [*changes[:place], *tensors, *changes[place + 1 :]]
 
     def events(
         self, *, model: str | None = None, since: str | None = None, until: str | None = None, kind: str | None = None

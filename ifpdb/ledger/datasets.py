@@ -94,8 +94,10 @@ LENGTHS = f"""
 
 
 def lengths_of(tx: sqlite3.Connection, model: str) -> tuple[int, ...]:
-    """How many rows the training tables of a model's newest versions have, the newest first: what its next data may have
-    grown from. Nothing for a model that is not there."""
+    """How many rows the training tables of a model's newest versions have, the newest first: each once, at most 8.
+
+    Its next training data may have grown from these. None for a model that is not there.
+    """
     return tuple(row[0] for row in tx.execute(LENGTHS, (model,)))
 
 
