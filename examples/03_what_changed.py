@@ -88,7 +88,8 @@ def main() -> None:
     title("Back to the last good one, with the reason in the log")
     reason = f"v{units.ordinal} was trained on mean area in square centimetres, production sends square millimetres"
     shell("rollback", MODEL, "--to", "2025-Q4", "--reason", reason)
-    print(f"\nThe registry is {Path('ifp.db').resolve()}")
+    shell("log", f"{MODEL}@latest", "--svg", "lineage.svg")
+    print(f"\nThe registry is {Path('ifp.db').resolve()}, the picture {Path('lineage.svg').resolve()}")
 
 
 def train(*parents, rows, names, C, centimetres=False, **registration) -> ifp.Version:  # noqa: N803  # scikit-learn's name

@@ -18,8 +18,24 @@ _TOLD = ("package ", "python", "record")
 
 
 def by_weight(changes: Iterable[Change]) -> list[Change]:
-    """Changes, the most telling first: what the model sees, then how it was trained, where, and what came out."""
-    return sorted(changes, key=lambda c: (_PARTS.index(c.part), _CHANGES.index(c.change), COLUMN in c.name))
+    """Changes, the most telling first: what the model sees, then how it was trained, where, and what came out.
+
+    Among ranges that moved, those that moved by the greatest part of their value.
+    """
+    return sorted(
+        changes, key=lambda c: (_PARTS.index(c.part), _CHANGES.index(c.change), COLUMN in c.name, -_moved_by(c.before, c.after))
+    )
+
+
+def _moved_by(before: Any, after: Any) -> float:
+    """By which part of its greater end, 0 to 2, a range moved; infinitely where more than a range changed."""
+    if not isinstance(before, Mapping) or not isinstance(after, Mapping):
+        return 0.0
+    if before.keys() - {"min", "max", "digest"}:
+        return float("inf")
+    ends = [(before[end], after[end]) for end in ("min", "max") if end in before and end in after]
+    numbers = [(a, b) for a, b in ends if isinstance(a, int | float) and isinstance(b, int | float)]
+    return max((abs(b - a) / (max(abs(a), abs(b)) or 1) for a, b in numbers), default=0.0)
 
 
 def sentences(changes: Iterable[Change], *, most: int = 12) -> list[str]:
@@ -46,7 +62,7 @@ def sentences(changes: Iterable[Change], *, most: int = 12) -> list[str]:
 def _say_columns(table: Change, columns: list[Change]) -> str:
     """Which columns differ, those first of which more is known than that they do."""
     telling = [(c.name.partition(COLUMN)[2], c) for c in columns]
-    telling.sort(key=lambda pair: _column(pair[1]) == "")
+    telling.sort(key=lambda pair: _column(pair[1]) == "")  # stable: the ranges that moved the most stay in front
     named = [f"{name}{_column(change)}" for name, change in telling[:4]]
     more = f" and {len(columns) - 4} more" if len(columns) > 4 else ""
     count = "1 column differs" if len(columns) == 1 else f"{len(columns)} columns differ"
