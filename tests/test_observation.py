@@ -195,6 +195,49 @@ def test_a_file_that_changes_after_it_was_logged_is_noticed(registry: ifp.Regist
     assert {d.role: d.digest for d in version.data}["holdout"] == before
 
 
+def growth(registry: ifp.Registry) -> set[tuple[int, int, int]]:
+    """(rows, other_rows, same_rows) of each pair of tables that begin alike."""
+    rows = registry.sql("SELECT rows, other_rows, same_rows FROM dataset_growth")
+    return {(row["rows"], row["other_rows"], row["same_rows"]) for row in rows}
+
+
+def test_a_fit_on_more_rows_of_the_same_data_has_grown(registry: ifp.Registry) -> None:
+    for rows in (300, 400):
+        train(data=X[:rows], target=y[:rows])
+    found = registry.sql("SELECT dataset, other FROM dataset_growth WHERE rows = 400 AND other_rows = 300 AND same_rows = 300")
+    pairs = {(row["dataset"], row["other"]) for row in found}
+    assert pairs == {(ifp.hash_data(data[:400]), ifp.hash_data(data[:300])) for data in (X, y)}
+
+
+def test_a_fit_on_other_rows_has_not_grown(registry: ifp.Registry) -> None:
+    train(data=X[100:400], target=y[100:400].astype(float))
+    train(data=X[:400], target=y[:400])
+    assert growth(registry) == set()
+
+
+@pytest.mark.parametrize("given", ["track", "log", "register"])
+def test_data_that_a_run_is_told_of_is_seen_to_grow(registry: ifp.Registry, given: str) -> None:
+    for rows in (300, 400):
+        data = Path(f"{rows}.csv")
+        data.write_text("a\n" + "".join(f"{i}\n" for i in range(rows)))
+        with ifp.track("fraud", data=data if given == "track" else None, params={"rows": rows}) as run:
+            if given == "log":
+                run.log_dataset(data)
+            run.register(partial=True, data=data if given == "register" else None)
+    assert growth(registry) == {(400, 300, 300)}
+
+
+def test_batches_of_partial_fit_are_seen_to_grow(registry: ifp.Registry) -> None:
+    for rows in (300, 400):
+        model = SGDClassifier(random_state=0)
+        with ifp.track("fraud") as run:
+            for start in range(0, rows, 150):
+                stop = min(start + 150, rows)
+                model.partial_fit(X[start:stop], y[start:stop], classes=[0, 1])
+            run.register()
+    assert growth(registry) == {(400, 300, 300)}
+
+
 class Batches:
     """Data that scikit-learn can read and that has no digest."""
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from report import Result
 from stopwatch import take_turns
 
 import ifpdb as ifp
+from ifpdb.capture.schema.features import Feature, make_schema
+from ifpdb.history.bisect import best_test
+from ifpdb.history.blame import blame
 from ifpdb.history.explain import explain
-from ifpdb.ledger import ancestry
+from ifpdb.ledger import ancestry, facts, runs, versions
+from ifpdb.ledger import lineage as edges
 
 WIDTH = 100
 KEYS = """
@@ -32,6 +38,8 @@ def lineage(folder: Path, *, rounds: int, sizes: Sequence[int]) -> Iterator[Resu
     yield from _walks(folder / "chain.db", f"one chain, {deep:,} runs", ([n - 1] if n else [] for n in range(deep)), rounds)
     yield from _walks(folder / "ladder.db", f"a ladder of diamonds, {deep:,} runs", ladder(deep), rounds)
     yield _explained(folder, rounds)
+    yield from _blamed(folder, rounds)
+    yield from _planned()
 
 
 def layered(size: int) -> Iterator[list[int]]:
@@ -111,6 +119,53 @@ def _explained(folder: Path, rounds: int) -> Result:
             parent = [version.run]
         seconds = take_turns({"explain": lambda _: explain(registry, "m@v51", "m@v1")}, rounds=rounds, turns=5)
     return Result("explain over 50 edges", "ms", seconds.seconds("explain") * 1e3, 100, "30 features, 10 columns each")
+
+
+def _blamed(folder: Path, rounds: int) -> Iterator[Result]:
+    """A chain of 1,000 versions with 200 features and 20 parameters."""
+    for name, what in (("root", "all back to the first"), ("each", "each brought one"), ("one", "one changes each time")):
+        features = [Feature(n, f"f{n}", "number", False, 0.0, 1.0) for n in range(200)]
+        with ifp.init(folder / f"blame-{name}.db") as registry:
+            with registry.writing() as (tx, _by):
+                _grow(tx, features, {"root": None, "each": 1, "one": 0}[name])
+            seconds = take_turns({"blame": lambda _, r=registry: blame(r, "run-00999")}, rounds=rounds, turns=3).seconds(
+                "blame"
+            )
+        yield Result(f"blame of 200 features over 1,000 versions, {what}", "ms", seconds * 1e3, 300, "20 parameters each")
+
+
+def _grow(tx: sqlite3.Connection, features: list[Feature], step: int | None) -> None:
+    """1,000 versions without bytes, the n-th with another range of the feature n * step; of none where that is None."""
+    model, schema = facts.keep_model(tx, "m"), facts.keep_schema(tx, make_schema(features))
+    manifest = '{"data":null,"schema":null,"training":{},"type":"ifp-version/1","weights":null}'
+    moment, before = "2026-01-01T00:00:00.000000Z", None
+    for number in range(1000):
+        if step is not None:
+            place = number * step % len(features)
+            features[place] = replace(features[place], max=number + 2.0)
+            schema = facts.keep_schema(tx, make_schema(features))
+        run = runs.insert(
+            tx, id=f"run-{number:05}", model=model, status="finished", actor="a", started_at=moment, seed=1, command=None,
+            code=ifp.Code(),
+        )  # fmt: skip
+        runs.set_params(tx, run, {f"p{n}": n for n in range(20)})
+        row = (model, number.to_bytes(32, "big"), manifest, number + 1, schema)
+        version = tx.execute(
+            "INSERT INTO version (model, digest, manifest, ordinal, schema) VALUES (?, ?, ?, ?, ?) RETURNING key", row
+        ).fetchone()[0]
+        versions.set_run(tx, run=run, version=version, at=moment)
+        if before is not None:
+            edges.link(tx, run, before, "derived_from")
+        before = run
+
+
+def _planned() -> Iterator[Result]:
+    """The next test among 10,000 candidates, each weighed exactly."""
+    graphs = {"layers": layered(10_000), "a ladder": ladder(10_000), "a chain": ([n - 1] if n else [] for n in range(10_000))}
+    for name, graph in graphs.items():
+        parents = dict(enumerate(graph))
+        seconds = _quickest(lambda p=parents: best_test(p, p.keys(), {9_999}), 5)
+        yield Result(f"bisect plans its next test, 10,000 versions, {name}", "ms", seconds * 1e3, 200, "least of 5")
 
 
 def _quickest(work: Callable[[], object], times: int = 20) -> float:

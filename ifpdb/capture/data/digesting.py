@@ -13,7 +13,7 @@ from ...errors import UsageError
 from ...records import Column
 from .profile import Profiler
 from .table import LEAF, Field, Leaf, Table
-from .values import Values, copied, digest, first, joined, part_of, present
+from .values import Values, copied, digest, joined, part_of, present
 
 _THREADS = 2
 _LARGE = 4 << 20
@@ -85,7 +85,7 @@ class Digesting:
         def some(columns: range) -> list[Leaf]:
             found = list[Leaf]()
             for i in columns:
-                firsts = [digest(kinds[i], first(leaf[i], count)) for count in cuts]
+                firsts = [digest(kinds[i], part_of(leaf[i], 0, count)) for count in cuts]
                 found.append((digest(kinds[i], leaf[i]), leaf[i].nulls, firsts))
                 if self._profilers is not None:
                     self._profilers[i].add(present(kinds[i], leaf[i]))

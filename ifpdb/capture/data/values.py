@@ -124,13 +124,16 @@ def joined(parts: Sequence[Values]) -> Values:
 
 
 def part_of(values: Values, start: int, stop: int) -> Values:
-    """The values of rows `start` to `stop`."""
+    """The values of rows `start` to `stop`, as a table of these alone holds them: without a bitmap where none is null."""
+    return _unmarked(_part(values, start, stop))
 
+
+def _part(values: Values, start: int, stop: int) -> Values:
     def cut(array: Any) -> Any:
         return None if array is None else array[start:stop]
 
     if values.lengths is None:
-        children = tuple(part_of(child, start, stop) for child in values.children)
+        children = tuple(_part(child, start, stop) for child in values.children)
         return Values(stop - start, cut(values.data), cut(values.valid), children=children)
     first, count = int(values.lengths[:start].sum()), int(values.lengths[start:stop].sum())
     inner = slice(first, first + count)
@@ -140,13 +143,8 @@ def part_of(values: Values, start: int, stop: int) -> Values:
         cut(values.valid),
         cut(values.lengths),
         None if values.indices is None else values.indices[inner],
-        tuple(part_of(child, first, first + count) for child in values.children),
+        tuple(_part(child, first, first + count) for child in values.children),
     )
-
-
-def first(values: Values, count: int) -> Values:
-    """The first `count` values, as a table of these alone holds them: without a bitmap where none of them is null."""
-    return _unmarked(part_of(values, 0, count))
 
 
 def _unmarked(values: Values) -> Values:

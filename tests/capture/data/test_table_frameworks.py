@@ -13,7 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ifpdb.capture.data.dataset import describe
+from ifpdb.capture.data import frames
+from ifpdb.capture.data.dataset import describe, hash_data
+from ifpdb.capture.data.description import Description
 from ifpdb.capture.data.table import LEAF
 
 pytestmark = pytest.mark.frameworks
@@ -98,3 +100,18 @@ def test_first_rows_of_any_arrow_column_are_those_of_the_column_of_just_these(ki
     length = data.draw(st.integers(1, len(cells)))
     whole, alone = (pa.table({"a": pa.array(part, kind)}) for part in (cells, cells[:length]))
     assert describe(alone).prefixes[-1] in describe(whole, lengths=[length]).prefixes
+
+
+def test_a_part_without_nulls_has_no_bitmap_wherever_the_nulls_are(tmp_path: Path) -> None:
+    """One null far behind the first leaf: each leaf is hashed as a table of its rows alone would be, by every reader."""
+    values = [1] * 132_500 + [None] + [2] * 200_000
+    path = tmp_path / "table.csv"
+    path.write_text("x,y\n" + "".join(f"{'' if value is None else value},abcdef\n" for value in values))
+    table = pa.table({"x": pa.array(values, pa.int64()), "y": pa.array(["abcdef"] * len(values))})
+    pq.write_table(table, tmp_path / "table.parquet", row_group_size=70_000)
+    found = {hash_data(one) for one in (table, tmp_path / "table.parquet", path, pl.from_arrow(table))}
+    for read in (frames.csv_by_arrow, frames.csv_by_python):
+        description = Description(role="train", name=None, profile=False)
+        description.add_leaves(*read(path))
+        found.add(description.finish().digest or "")
+    assert len(found) == 1
