@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -45,7 +46,11 @@ def number(value: float) -> str:
 
 
 def brief(value: Any) -> str:
+    """A value of any kind in at most 60 characters: of a mapping what it says, of a digest its beginning."""
     if value is None:
         return "–"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, Mapping):
+        text = ", ".join(f"{key} {brief(one)}" for key, one in value.items() if one is not None)
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return short(text) if text.startswith("sha256:") else text if len(text) <= 60 else text[:59] + "…"

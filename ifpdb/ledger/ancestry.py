@@ -125,6 +125,8 @@ def not_an_ancestor(tx: sqlite3.Connection, ancestor: int, run: int) -> str:
     """Why there is no way from one run down to another, and what to name instead."""
     names = lineage.name(tx, ancestor), lineage.name(tx, run)
     bases = [lineage.name(tx, base) for base in merge_bases(tx, ancestor, run)]
+    if names[1] in bases:
+        return f"it is the other way round: {names[0]} came from {names[1]} (ifp log {names[0]})"
     hint = f"what they have in common is {' and '.join(bases)}" if bases else "they have no ancestor in common"
     return f"{names[1]} doesn't come from {names[0]}: {hint} (ifp log {names[1]})"
 

@@ -107,7 +107,7 @@ def check_paths(tx: sqlite3.Connection, parents: Parents) -> None:
         away = distances(parents, run)
         for ancestor in parents:
             if ancestor not in away:
-                with pytest.raises(ifp.NotFound, match="doesn't come from"):
+                with pytest.raises(ifp.NotFound, match=r"doesn't come from|the other way round"):
                     ancestry.path(tx, keys[ancestor], keys[run])
                 continue
             way = [keys.index(key) for key in ancestry.path(tx, keys[ancestor], keys[run])]
@@ -148,6 +148,13 @@ def test_what_has_nothing_in_common_says_so(registry: ifp.Registry) -> None:
         assert ancestry.merge_bases(tx, a, b) == []
         with pytest.raises(ifp.NotFound, match="no ancestor in common"):
             ancestry.path(tx, a, b)
+
+
+def test_a_path_asked_for_upside_down_says_so(registry: ifp.Registry) -> None:
+    with registry.writing() as (tx, _by):
+        keys = grow(tx, ZOO["chain"])
+        with pytest.raises(ifp.NotFound, match="other way round"):
+            ancestry.path(tx, keys[3], keys[0])
 
 
 def test_a_path_that_is_not_there_names_what_both_came_from(registry: ifp.Registry) -> None:
