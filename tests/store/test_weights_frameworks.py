@@ -153,6 +153,7 @@ def _sparse() -> bytes:
     ],
 )
 def test_torch_files_that_lie_are_unreadable_and_say_why(make: Any, reason: str) -> None:
+    pytest.importorskip("torch")
     with pytest.raises(Unreadable, match=reason):
         for tensor in weights.arrays(make(), "torch").values():
             tensor.read()
