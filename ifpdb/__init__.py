@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from .answers import Change, Check, Interval, Kin, Node, Verdict
     from .capture.data.dataset import hash_data
     from .capture.schema.features import Feature, FeatureSchema
     from .capture.schema.validation import Problem, Validation
@@ -42,23 +43,7 @@ if TYPE_CHECKING:
     from .history.explain import Explanation, Step
     from .model import Model
     from .policy import Policy
-    from .records import (
-        Artifact,
-        Change,
-        Check,
-        Code,
-        Dataset,
-        Event,
-        Interval,
-        Kin,
-        Measurement,
-        ModelSummary,
-        Node,
-        Parent,
-        Run,
-        Verdict,
-        Version,
-    )
+    from .records import Artifact, Code, Dataset, Event, Measurement, ModelSummary, Parent, Run, Version
     from .tracking import TrackedRun, track
 
 _HOME = {
@@ -73,7 +58,8 @@ _HOME = {
     "history.explain": "Explanation Step",
     "model": "Model",
     "policy": "Policy",
-    "records": "Artifact Change Check Code Dataset Event Interval Kin Measurement ModelSummary Node Parent Run Verdict Version",
+    "answers": "Change Check Interval Kin Node Verdict",
+    "records": "Artifact Code Dataset Event Measurement ModelSummary Parent Run Version",
     "desk": "Registry init open",
     "tracking": "TrackedRun track",
 }

@@ -15,7 +15,8 @@ from sqlite3 import Connection
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from . import digest, names, promotion, records, registration, settings, times
+from . import answers, digest, names, promotion, registration, settings, times
+from .answers import Change, Interval, Kin, Node
 from .capture.data import dataset as datasets
 from .capture.schema.features import read_schema
 from .errors import NotFound, UsageError
@@ -24,20 +25,7 @@ from .history.tables import table_changes
 from .history.tensors import tensor_changes
 from .ledger import ancestry, events, facts, lineage, metrics, resolve, runs, stages, versions
 from .ledger import datasets as dataset_rows
-from .records import (
-    Artifact,
-    Change,
-    Code,
-    Dataset,
-    Event,
-    Interval,
-    Kin,
-    ModelSummary,
-    Node,
-    Parent,
-    Run,
-    Version,
-)
+from .records import Artifact, Code, Dataset, Event, ModelSummary, Parent, Run, Version
 from .store import live
 from .store.blobs import BlobStore
 from .store.db import Database, create
@@ -179,10 +167,10 @@ class Registry:
             key = resolve.resolve(tx, run, now=self.now()).run
             return metrics.points_of(tx, key, metric)
 
-    def lineage(self, ref: str) -> records.Lineage:
+    def lineage(self, ref: str) -> answers.Lineage:
         """A run and all its ancestors, children before parents."""
         with self.reading() as tx:
-            return records.Lineage(lineage.nodes(tx, resolve.resolve(tx, ref, now=self.now()).run))
+            return answers.Lineage(lineage.nodes(tx, resolve.resolve(tx, ref, now=self.now()).run))
 
     def ancestors(self, ref: str, *, depth: int | None = None) -> list[Kin]:
         """What a version or run came from, the nearest first; at most `depth` edges away."""
@@ -275,14 +263,14 @@ class Registry:
             approved_by=interval.approved_by,
         )
 
-    def exposure(self, ref: str, *, as_known_on: str | None = None) -> records.History:
+    def exposure(self, ref: str, *, as_known_on: str | None = None) -> answers.History:
         """When a version faced users: the intervals in which it was in production; `as_known_on` as in `at`."""
         known_by = self.known_by(as_known_on)
         with self.reading() as tx:
             key = resolve.resolve_version(tx, ref, now=self.now())
             found = versions.read(tx, [key], None)[0]
             moves = stages.intervals(tx, model=found.model, stage="production", version=found.digest, known_by=known_by)
-            return records.History(moves)
+            return answers.History(moves)
 
     def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Rows of a read-only query over the views of schema.sql. Raises Refused for writes, UsageError for bad SQL."""

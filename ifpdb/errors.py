@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .records import Verdict
+    from .answers import Verdict
 
 __all__ = [
     "Ambiguous",

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import digest, names, policy, promotion
+from .answers import Change, History, Lineage, Verdict
 from .desk import Registry
 from .errors import Conflict, NeedsReason, UsageError
 from .ledger import events, resolve, stages, versions
 from .policy import Policy
-from .records import Change, History, Lineage, Verdict, Version
+from .records import Version
 
 if TYPE_CHECKING:
     from .history.bisect import Bisection

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from .answers import Check, Verdict
 from .digest import canonical, say_parts, sha256
 from .errors import UsageError
-from .records import Check, Measurement, Verdict
+from .records import Measurement
 
 _LOWER_IS_BETTER = re.compile(
     r"(?!neg_)(.*[_-])?((rmse|mae|mse|mape|smape|rmsle|msle|perplexity|brier)([_-].*)?|error|m?logloss|loss)", re.I

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from . import digest
+from .answers import Verdict
 from .errors import Ambiguous, GateFailed, NeedsReason, NotFound, Refused
 from .ledger import events, facts, stages, versions
 from .policy import Candidate, Policy, evaluate
-from .records import Verdict
 
 MANIFEST = "SELECT m.name, v.digest, v.manifest, v.stage FROM version v JOIN model m ON m.key = v.model WHERE v.key = ?"
 

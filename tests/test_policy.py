@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ifpdb import policy
+from ifpdb.answers import Check, Verdict
 from ifpdb.digest import canonical
 from ifpdb.errors import UsageError
 from ifpdb.policy import Bound, Candidate, Policy
-from ifpdb.records import Check, Measurement, Verdict
+from ifpdb.records import Measurement
 
 WHOLE = """\
 validation:

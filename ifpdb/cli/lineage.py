@@ -7,12 +7,12 @@ from pathlib import Path
 
 import click
 
+from ..answers import Kin, Node
 from ..desk import Registry
 from ..drawing.lanes import draw
 from ..drawing.words import short
 from ..errors import UsageError
 from ..names import KINDS
-from ..records import Kin, Node
 from .options import Session, command
 from .output import Column, emit_csv, emit_json, emit_records, stage
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import click
 
+from ..answers import Verdict
 from ..desk import Registry
 from ..errors import NotFound
 from ..model import Model
-from ..records import Verdict, Version
+from ..records import Version
 from .options import Session, command
 from .output import emit_json, printable, stage
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Any
 
+from ..answers import Change
 from ..capture.schema.features import Feature, FeatureSchema
 from ..digest import integer_to_json, number_to_json
-from ..records import Change, Code, Dataset, Run, Version
+from ..records import Code, Dataset, Run, Version
 
 Look = Callable[[str, Dataset, Dataset], Iterable[Change]]
 """Told a dataset's name and what it was and is: what became of the table."""

@@ -8,10 +8,11 @@ from itertools import pairwise
 from sqlite3 import Connection
 from typing import Any
 
+from ..answers import Change
 from ..desk import Registry
 from ..errors import NotFound
 from ..ledger import ancestry, lineage, resolve, runs, stages, versions
-from ..records import Change, Parent, Run, Version
+from ..records import Parent, Run, Version
 from .compare import compare, seen
 from .sentences import by_weight, sentences
 from .tables import table_changes

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..records import Change
+from ..answers import Change
 
 _PARTS = ("feature", "data", "param", "seed", "code", "environment", "weights", "metric")
 _CHANGES = ("added", "removed", "changed", "moved", "unchanged")

@@ -6,8 +6,9 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
+from ..answers import Change
 from ..ledger import datasets
-from ..records import Change, Column, Dataset
+from ..records import Column, Dataset
 from .sentences import COLUMN
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..answers import Change
 from ..errors import IntegrityError, NotFound
-from ..records import Artifact, Change
+from ..records import Artifact
 from ..store.blobs import BlobStore
 
 

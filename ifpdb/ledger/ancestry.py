@@ -9,9 +9,9 @@ import heapq
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 
+from ..answers import Kin
 from ..digest import to_text
 from ..errors import NotFound
-from ..records import Kin
 from . import lineage
 
 UP, DOWN = ("e.parent", "e.child"), ("e.child", "e.parent")

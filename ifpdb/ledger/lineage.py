@@ -10,9 +10,9 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
+from ..answers import Node
 from ..digest import to_text
 from ..errors import Conflict, NotFound, UsageError
-from ..records import Node
 from .runs import parents_of
 
 ADD = "INSERT INTO edge VALUES (?, (SELECT coalesce(max(position), 0) + 1 FROM edge WHERE child = ?), ?, ?)"

@@ -7,9 +7,10 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
+from ..answers import Interval
 from ..digest import to_text
 from ..policy import Policy, from_event
-from ..records import Event, Interval, Measurement, Version
+from ..records import Event, Measurement, Version
 from . import events, versions
 
 PLACE = "SELECT m.name, v.digest, v.stage FROM version v JOIN model m ON m.key = v.model WHERE v.key = ?"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import ifpdb as ifp
-from ifpdb import records, upkeep
+from ifpdb import answers, records, upkeep
 from ifpdb.capture.schema import validation
 from ifpdb.cli import cli as ifp_command
 from ifpdb.history import bisect, blame, explain
@@ -41,6 +41,7 @@ COMMANDS = {
 
 def test_every_record_that_is_printed_is_on_the_page() -> None:
     homes = (
+        *vars(answers).values(),
         *vars(records).values(),
         *vars(validation).values(),
         *vars(bisect).values(),

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ifpdb.answers import Change
 from ifpdb.capture.schema.features import Feature, make_schema
 from ifpdb.digest import canonical
 from ifpdb.history.compare import compare
-from ifpdb.records import Artifact, Change, Code, Dataset, Measurement, Version
+from ifpdb.records import Artifact, Code, Dataset, Measurement, Version
 
 A, B, C = ("sha256:" + letter * 64 for letter in "abc")
 AMOUNT = Feature(0, "amount", "number", False, 0, 100)
