@@ -6,11 +6,14 @@ As in `records.py`, `as_dict()` is the JSON form, and its keys only ever grow.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .digest import number_to_json
-from .drawing import html, svg, words
+from .drawing import words
 from .records import Parent
+
+if TYPE_CHECKING:
+    from .drawing.svg import Mark
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +52,18 @@ class Lineage(list[Node]):
 
     def svg(self) -> str:
         """The graph as an SVG document."""
-        return svg.svg([_mark(node) for node in self])
+        from .drawing.svg import svg  # only pictures need it
+
+        return svg([_mark(node) for node in self])
 
 
-def _mark(node: Node) -> svg.Mark:
+def _mark(node: Node) -> Mark:
+    from .drawing.svg import Mark
+
     what = f"{node.model} v{node.ordinal} {words.short(node.digest)}" if node.digest else f"{node.model} ({node.status})"
     kinds = sorted({parent.kind for parent in node.parents} - {"derived_from"})
     text = "  ".join([what, *kinds])
-    return svg.Mark(node.run, tuple(parent.run for parent in node.parents), text, node.stage, node.labels)
+    return Mark(node.run, tuple(parent.run for parent in node.parents), text, node.stage, node.labels)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +111,8 @@ class History(list[Interval]):
     """Intervals, the oldest first. A notebook shows them as a table."""
 
     def _repr_html_(self) -> str:
+        from .drawing import html
+
         rows = [
             [
                 *(i.model, i.stage, words.short(i.digest), i.run, words.minute(i.since), words.minute(i.until) or "now"),

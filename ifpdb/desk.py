@@ -20,9 +20,6 @@ from .answers import Change, Interval, Kin, Node
 from .capture.data import dataset as datasets
 from .capture.schema.features import read_schema
 from .errors import NotFound, UsageError
-from .history.compare import compare
-from .history.tables import table_changes
-from .history.tensors import tensor_changes
 from .ledger import ancestry, events, facts, lineage, metrics, resolve, runs, stages, versions
 from .ledger import datasets as dataset_rows
 from .records import Artifact, Code, Dataset, Event, ModelSummary, Parent, Run, Version
@@ -200,6 +197,10 @@ class Registry:
         Tables are compared by their columns and first rows, weights by their tensors where their format can be read
         without running code and their bytes are here.
         """
+        from .history.compare import compare  # few calls need these three, and `ifp show` would wait for them
+        from .history.tables import table_changes
+        from .history.tensors import tensor_changes
+
         before, after = self.find(a), self.find(b)
         with self.reading() as tx:
             changes = compare(before, after, look=partial(table_changes, tx), everything=everything)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .digest import integer_to_json, number_to_json
-from .drawing import html, sheet
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -210,6 +209,8 @@ class Run:
         return newest_values(self.measurements)
 
     def _repr_html_(self) -> str:
+        from .drawing import html, sheet  # only notebooks need it
+
         return html.sheet(sheet.run_lines(self))
 
     def load_artifact(self, name: str = "model", *, trust: bool = False) -> Any:
@@ -299,6 +300,8 @@ class Version:
         return newest_values(self.measurements)
 
     def _repr_html_(self) -> str:
+        from .drawing import html, sheet
+
         return html.sheet(sheet.version_lines(self))
 
     def load_artifact(self, *, trust: bool = False) -> Any:

@@ -1,4 +1,4 @@
-"""Lineage: edges from child to parent runs, kept free of cycles, and the walks over them.
+"""Lineage: edges from child to parent runs, kept free of cycles.
 
 `run.generation` is 1 + the greatest of its parents' (git's commit-graph number): no ancestor has a greater or equal
 one, which is where every walk may stop.
