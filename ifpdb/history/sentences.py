@@ -22,9 +22,12 @@ def by_weight(changes: Iterable[Change]) -> list[Change]:
 
     Among ranges that moved, those that moved by the greatest part of their value.
     """
-    return sorted(
-        changes, key=lambda c: (_PARTS.index(c.part), _CHANGES.index(c.change), COLUMN in c.name, -_moved_by(c.before, c.after))
-    )
+
+    def weight(change: Change) -> tuple[int, bool, int, float]:
+        moved = _moved_by(change.before, change.after)
+        return _PARTS.index(change.part), COLUMN in change.name, _CHANGES.index(change.change), -moved
+
+    return sorted(changes, key=weight)
 
 
 def _moved_by(before: Any, after: Any) -> float:
