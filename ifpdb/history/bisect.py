@@ -55,7 +55,7 @@ class Bisect:
         now = registry.now()
         with registry.reading() as tx:
             self.bad = resolve.resolve(tx, bad, now=now).run
-            self.good = [resolve.resolve(tx, ref, now=now).run for ref in good]
+            self.good = [resolve.resolve_above(tx, ref, self.bad, now=now) for ref in good]
             self._parents = ancestry.parents_above(tx, self.bad)
             for run in self.good:
                 if run == self.bad:

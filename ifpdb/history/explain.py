@@ -84,7 +84,7 @@ def explain(registry: Registry, ref: str, ancestor: str | None = None) -> Explan
         end = resolve.resolve(tx, ref, now=now).run
         why = None
         if ancestor is not None:
-            start = resolve.resolve(tx, ancestor, now=now).run
+            start = resolve.resolve_above(tx, ancestor, end, now=now)
         else:
             start, why = _start(tx, end)
         way = ancestry.path(tx, start, end)
@@ -102,22 +102,23 @@ class _Place:
 
 
 IN_PRODUCTION = """
-    SELECT e.run, max(e.at) FROM event e
-     WHERE e.model = ? AND e.to_stage = 'production' GROUP BY e.version ORDER BY max(e.at) DESC, e.run"""
+    SELECT r.version FROM event e JOIN run r ON r.id = e.run
+     WHERE e.model = ? AND e.to_stage = 'production' GROUP BY r.version ORDER BY max(e.at) DESC, r.version"""
 
 
 def _start(tx: Connection, end: int) -> tuple[int, str]:
     model = lineage.model_of(tx, end)
-    held = [versions.own_run(tx, key) for key in (stages.production(tx, model),) if key is not None]
-    entered = [runs.find(tx, run) for run, _ in tx.execute(IN_PRODUCTION, (model,))]
-    for position, run in enumerate(dict.fromkeys([*held, *(run for run in entered if run is not None)])):
-        if run != end and lineage.is_ancestor(tx, run, end):
-            when = "in production" if position < len(held) else "in production before"
+    held = [key for key in (stages.production(tx, model),) if key is not None]
+    entered = [row[0] for row in tx.execute(IN_PRODUCTION, (model,)).fetchall()]
+    (own,) = _versions_of(tx, [end])
+    for version in dict.fromkeys([*held, *entered]):
+        if version != own and (run := resolve.above(tx, version, end)) is not None:
+            when = "in production" if version in held else "in production before"
             return run, f"{lineage.name(tx, run)} is the nearest ancestor that was {when}"
     name = lineage.name(tx, end)
-    for run in held:
+    for run in (versions.own_run(tx, version) for version in held):
         bases = ancestry.merge_bases(tx, run, end)
-        if run != end and bases and bases[0] != end:
+        if bases and bases[0] != end:
             return bases[0], f"it didn't come from production ({lineage.name(tx, run)}): this is where the two parted"
     first = lineage.parents(tx, end)
     if not first:

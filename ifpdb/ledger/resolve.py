@@ -56,6 +56,24 @@ def resolve_version(tx: sqlite3.Connection, text: str, *, now: str, model: str |
     return found.version
 
 
+RUNS_OF = "SELECT key FROM run WHERE version = ? ORDER BY registered_at, id"
+
+
+def resolve_above(tx: sqlite3.Connection, text: str, below: int, *, now: str) -> int:
+    """The run that a reference names, as an ancestor of `below`; raises what `resolve` raises.
+
+    Where several runs gave the version, it is the one that `below` came from, if it came from any of them.
+    """
+    found = resolve(tx, text, now=now)
+    return found.run if found.version is None else above(tx, found.version, below) or found.run
+
+
+def above(tx: sqlite3.Connection, version: int, below: int) -> int | None:
+    """The earliest run of a version that `below` came from, or is; None where there is none."""
+    found = (int(row[0]) for row in tx.execute(RUNS_OF, (version,)).fetchall())
+    return next((run for run in found if lineage.is_ancestor(tx, run, below)), None)
+
+
 MODEL_OF = "SELECT m.name FROM version v JOIN model m ON m.key = v.model WHERE v.key = ?"
 VERSION_OF = "SELECT version FROM run WHERE key = ?"
 

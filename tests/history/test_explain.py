@@ -143,3 +143,16 @@ def test_a_path_of_fifty_edges_is_explained(make: Make, registry: ifp.Registry) 
     steps = explain(registry, parent, "fraud@v1").steps
     assert len(steps) == 50
     assert all(("param", "C", "changed") in said(step) for step in steps[1:])
+
+
+def test_a_version_that_two_runs_gave_is_an_ancestor_by_either(make: Make, registry: ifp.Registry) -> None:
+    first = make("a")
+    registry.model("fraud").promote("v1", "production", force=True, reason="first")
+    assert not make("a").created
+    (again,) = {run.id for run in registry.runs() if run.version == first.digest} - {first.run}
+    child = make("b", derived_from=again, params={"C": 2.0})
+    assert registry.resolve("fraud@v1").run == first.run
+    for found in (explain(registry, child.run), explain(registry, child.run, "fraud@v1")):
+        assert (found.start, len(found.steps)) == (again, 1)
+    bisected = registry.model("fraud").bisect(lambda version: version.params["C"] < 2, good="v1", bad="v2")
+    assert bisected.first_bad == child.run
