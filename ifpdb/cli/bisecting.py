@@ -115,17 +115,19 @@ def _named(run: Run, version: Version | None) -> str:
 def _report(registry: Registry, found: Bisection) -> None:
     for run, verdict in found.tested:
         click.echo(f"{click.style(verdict.ljust(5), fg={'good': 'green', 'bad': 'red', 'skip': 'yellow'}[verdict])} {run}")
-    if found.first_bad is None or found.step is None:
+    if found.first_bad is None:
         click.echo(f"one of these is the first bad one, the others could not be tested: {', '.join(found.suspects)}")
         return
     record = registry.find(found.first_bad)
-    click.echo(f"\n{found.first_bad} is the first bad one, {found.last_good} before it was good\n")
+    before = f"{found.last_good} before it was good" if found.last_good else "it came from nothing"
+    click.echo(f"\n{found.first_bad} is the first bad one, {before}\n")
     if isinstance(record, Version):
         click.echo(f"{record.model} v{record.ordinal} {short(record.digest)}, {stage(record.stage)}, ", nl=False)
         click.echo(f"registered {minute(record.created_at)} by {printable(person(record.actor))}")
         approved = ", ".join(printable(person(name)) for name in found.approved_by)
         click.echo(f"approved by {approved}" if approved else "approved by nobody on record")
-    tell_step(found.step)
+    if found.step:
+        tell_step(found.step)
     click.echo(f"\nifp show {found.first_bad} has all of it", err=True)
 
 

@@ -23,7 +23,8 @@ class Bisection:
     """What was found. `first_bad` and `last_good` are run ids; the good one is a parent of the bad one.
 
     Where versions that could not be tested stand in the way, `first_bad` is None and one of the `suspects` it is. `step` is
-    what changed from the good one to the bad one; `approved_by` who approved the bad one.
+    what changed from the good one to the bad one; `approved_by` who approved the bad one. A bad one that came from nothing
+    (it was merged in later) has neither a good one before it nor a step.
     """
 
     first_bad: str | None
@@ -101,9 +102,9 @@ class Bisect:
                 suspects = ancestry.topological(self._parents, self.candidates)
                 return Bisection(None, None, tested, tuple(names[run] for run in suspects), None, ())
             first = names[self.bad]
-            last = names[self._parents[self.bad][0]]
+            last = next((names[parent] for parent in self._parents[self.bad]), None)
             approved = _approvers(tx, self.bad)
-        (step,) = explain(self.registry, first, last).steps
+        step = explain(self.registry, first, last).steps[0] if last else None
         return Bisection(first, last, tested, (), step, approved)
 
 

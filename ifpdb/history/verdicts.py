@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -73,6 +74,10 @@ def by_command(registry: Registry, command: Sequence[str], good: tuple[Run, Vers
     if not command or shutil.which(command[0]) is None:
         raise UsageError(f"there is no command '{command[0] if command else ''}': write it behind --, as in -- python check.py")
 
+    @cache
+    def good_can_t_run() -> bool:
+        return "model" in good[0].artifacts and exit_code(registry, command, *good) in (126, 127)
+
     def judge(run: Run, version: Version | None) -> Verdict:
         if "model" not in run.artifacts:
             return "skip"
@@ -80,8 +85,8 @@ def by_command(registry: Registry, command: Sequence[str], good: tuple[Run, Vers
         if code < 0 or code > 127:
             how = f"died by signal {-code}" if code < 0 else f"exited with {code}"
             raise UsageError(f"'{command[0]}' {how} for {run.id}: that is no verdict; the verdicts so far are kept")
-        if code in (126, 127) and "model" in good[0].artifacts and exit_code(registry, command, *good) == code:
-            raise UsageError(f"'{command[0]}' exits with {code} for {good[0].id} as well, which is good: look at the command")
+        if code in (126, 127) and good_can_t_run():
+            raise UsageError(f"'{command[0]}' can't be run for {good[0].id} as well, which is good: look at the command")
         return "good" if code == 0 else "skip" if code == 125 else "bad"
 
     return judge

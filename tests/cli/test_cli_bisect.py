@@ -17,6 +17,7 @@ import pytest
 import ifpdb as ifp
 
 Cli = Callable[..., Any]
+Make = Callable[..., ifp.Version]
 CHECK = """\
 import os, sys
 number = int(open(os.environ["IFP_ARTIFACT"]).read())
@@ -155,3 +156,12 @@ def test_ctrl_c_keeps_the_verdicts_and_leaves_nothing_behind(
     said = script(*program[1:])
     assert "resuming with" in said.err
     assert json.loads(said.out)["first_bad"] == chain[5]
+
+
+def test_a_first_bad_one_that_came_from_nothing_is_told_so(make: Make, cli: Cli) -> None:
+    a = make("a", metrics={"f1": 0.9})
+    stranger = make("r", metrics={"f1": 0.1})
+    merged = make("m", metrics={"f1": 0.1}, derived_from=[a.run, stranger.run])
+    said = cli("bisect", "--good", a.run, "--bad", merged.run, "--metric", "f1", "--below", "0.5")
+    assert said.code == 0
+    assert f"{stranger.run} is the first bad one, it came from nothing" in said.out

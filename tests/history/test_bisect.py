@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil, log2
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import ifpdb as ifp
-from ifpdb.history.bisect import Bisect, above, best_test, search
-from ifpdb.history.verdicts import by_metric
+from ifpdb.history.bisect import Bisect, above, best_test, read, search
+from ifpdb.history.verdicts import by_command, by_metric
 
 Make = Callable[..., ifp.Version]
 Parents = Mapping[int, Sequence[int]]
@@ -131,6 +133,40 @@ def test_when_only_skipped_ones_are_left_they_are_the_suspects(make: Make, regis
     bisect = Bisect(registry, good=[a.run], bad=c.run)
     found = search(bisect, by_metric("f1", below=0.5))
     assert (found.first_bad, found.suspects, found.tested) == (None, (b.run, c.run), ((b.run, "skip"),))
+
+
+def test_what_came_from_nothing_can_be_the_first_bad_one(make: Make, registry: ifp.Registry) -> None:
+    a = make("a", metrics={"f1": 0.9})
+    stranger = make("r", metrics={"f1": 0.1})
+    merged = make("m", metrics={"f1": 0.1}, derived_from=[a.run, stranger.run])
+    found = search(Bisect(registry, good=[a.run], bad=merged.run), by_metric("f1", below=0.5))
+    assert (found.first_bad, found.last_good, found.step) == (stranger.run, None, None)
+
+
+@pytest.mark.parametrize("of_the_good", [126, 127])
+def test_a_command_that_can_t_be_run_is_not_a_verdict(make: Make, registry: ifp.Registry, of_the_good: int) -> None:
+    versions = [make("0")]
+    for number in range(1, 5):
+        versions.append(make(str(number), derived_from=versions[-1].run))
+    code = f"import os, sys; sys.exit({of_the_good} if open(os.environ['IFP_ARTIFACT']).read() == '0' else 127)"
+    bisect = Bisect(registry, good=[versions[0].run], bad=versions[-1].run)
+    with pytest.raises(ifp.UsageError, match="look at the command"):
+        search(bisect, by_command(registry, [sys.executable, "-c", code], read(registry, bisect.good[0])))
+
+
+def test_the_good_one_is_asked_once_whether_the_command_can_run(make: Make, registry: ifp.Registry, tmp_path: Path) -> None:
+    versions = [make("0")]
+    for number in range(1, 9):
+        versions.append(make(str(number), derived_from=versions[-1].run))
+    log = tmp_path / "asked"
+    code = (
+        "import os, sys; n = open(os.environ['IFP_ARTIFACT']).read();"
+        f"open({str(log)!r}, 'a').write(n); sys.exit(0 if n == '0' else 127)"
+    )
+    bisect = Bisect(registry, good=[versions[0].run], bad=versions[-1].run)
+    found = search(bisect, by_command(registry, [sys.executable, "-c", code], read(registry, bisect.good[0])))
+    assert found.first_bad == versions[1].run
+    assert log.read_text().count("0") == 1
 
 
 def test_more_is_worse_for_some_metrics(make: Make, registry: ifp.Registry) -> None:
