@@ -57,7 +57,9 @@ SECTIONS = {
         "exposure": "auditing",
         "events": "auditing",
         "sql": "auditing",
-        "verify": "auditing",
+    },
+    "Look after": {
+        "verify": "checking",
     },
     "Bytes": {
         "checkout": "fetching",

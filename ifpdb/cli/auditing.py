@@ -1,4 +1,4 @@
-"""history, at, exposure, events, sql, verify: what was, and whether the log of it is whole."""
+"""history, at, exposure, events, sql: what was."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import click
 from ..desk import Registry
 from ..drawing.words import minute, person, short
 from ..model import Model
-from ..upkeep import verify
 from .looking import version_lines
 from .options import Session, command
 from .output import Column, emit_csv, emit_json, emit_records, emit_table, emit_text, printable, stage
@@ -139,29 +138,10 @@ def _plain(value: Any) -> Any:
     return number_to_json(value) if isinstance(value, float) else value
 
 
-@command("verify")
-@click.pass_context
-def verify_command(ctx: click.Context, session: Session) -> None:
-    """Check the event log: every event's bytes, id and parents, and the stages against it; exit 1 on a problem."""
-    with session.reading() as registry:
-        found = verify(registry)
-    if session.form == "json":
-        emit_json(found.as_dict())
-    else:
-        for kind, event, detail in found.problems:
-            click.secho(f"{kind}  {short(event)}  {printable(detail)}", fg="red")
-        click.echo(f"{found.events} events, {'whole' if found.ok else 'NOT whole'}; the registry's digest is {found.digest}")
-        for head in found.heads:
-            click.echo(f"head {head}")
-    if not found.ok:
-        ctx.exit(1)
-
-
 COMMANDS: dict[str, click.Command] = {
     "history": history,
     "at": at,
     "exposure": exposure,
     "events": events_command,
     "sql": sql,
-    "verify": verify_command,
 }

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 import ifpdb as ifp
-from ifpdb import answers, records, upkeep
+from ifpdb import answers, records
 from ifpdb.capture.schema import validation
 from ifpdb.cli import cli as ifp_command
 from ifpdb.history import bisect, blame, explain
+from ifpdb.upkeep import chain
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
 
@@ -50,7 +51,7 @@ def test_every_record_that_is_printed_is_on_the_page() -> None:
         ifp.Feature,
         ifp.FeatureSchema,
         ifp.Policy,
-        upkeep.Verification,
+        chain.Verification,
     )
     known = {found.__name__ for found in homes if isinstance(found, type) and is_dataclass(found) and hasattr(found, "as_dict")}
     assert set(RECORDS) == known

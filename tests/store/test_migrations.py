@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 import ifpdb as ifp
-from ifpdb import upkeep
 from ifpdb.errors import IfpError, IntegrityError, Refused
 from ifpdb.store import db as module
 from ifpdb.store.db import SCHEMA_NUMBER, Database, check_header, schema_sql
 from ifpdb.store.migrations import migrate, verify
+from ifpdb.upkeep import chain
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 SCHEMA_1 = (FIXTURES / "schema-1.sql").read_text()
@@ -179,7 +179,7 @@ def test_a_migrated_registry_goes_on(old: Path, parts: dict[str, Any], folder: P
         before = registry.resolve("fraud@production").name
         version = registry.register("fraud", "model.bin", **parts | {"metrics": {"f1": 0.99}})
         registry.model("fraud").promote(version.digest, "production", reason="better")
-        assert upkeep.verify(registry).ok
+        assert chain.verify(registry).ok
         assert registry.resolve("fraud@production").digest == version.digest
         assert registry.resolve(before).stage == "archived"
     assert is_whole(old)
@@ -194,7 +194,7 @@ def test_a_read_answers_as_the_migrated_file_will_and_leaves_the_old_one_byte_fo
 ) -> None:
     before, status = old.read_bytes(), old.stat()
     with ifp.open(readonly=readonly) as registry:
-        seen = registry.find("fraud@v3").as_dict(), registry.sql("SELECT * FROM features"), upkeep.verify(registry).as_dict()
+        seen = registry.find("fraud@v3").as_dict(), registry.sql("SELECT * FROM features"), chain.verify(registry).as_dict()
     assert old.read_bytes() == before
     assert (old.stat().st_ino, old.stat().st_mtime_ns) == (status.st_ino, status.st_mtime_ns)
     assert [entry.name for entry in folder.iterdir()] == ["ifp.db"]
@@ -204,7 +204,7 @@ def test_a_read_answers_as_the_migrated_file_will_and_leaves_the_old_one_byte_fo
         assert (
             registry.find("fraud@v3").as_dict(),
             registry.sql("SELECT * FROM features"),
-            upkeep.verify(registry).as_dict(),
+            chain.verify(registry).as_dict(),
         ) == seen
     assert seen[2]["ok"]
 

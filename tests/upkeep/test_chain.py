@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import ifpdb as ifp
-from ifpdb.upkeep import Verification, verify
+from ifpdb.upkeep.chain import Verification, verify
 
 Make = Callable[..., ifp.Version]
 

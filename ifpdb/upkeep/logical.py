@@ -1,19 +1,10 @@
-"""Looking after a registry: is its log whole, and is it equal to another one?"""
+"""The logical digest: what a registry says, hashed by its ids and digests, so that two registries can be compared."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from sqlite3 import Connection
-from typing import Any
-
-from .desk import Registry
-from .ledger import events
-
-STAGES_OFF = """
-    SELECT 'sha256:' || lower(hex(v.digest)), v.stage, s.stage FROM version v JOIN stage_by_log s ON s.version = v.key
-     WHERE v.stage IS NOT s.stage"""
 
 FACTS = (
     "SELECT lower(hex(id)) FROM event ORDER BY id",
@@ -40,39 +31,6 @@ FACTS = (
     " JOIN version v ON v.key = l.version ORDER BY 1, 2",
 )
 """What two equal registries have alike: every fact by its hash or id, without local keys."""
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """What `verify` found: the number of events, the heads of the log, the registry's logical digest, the problems."""
-
-    events: int
-    heads: tuple[str, ...]
-    digest: str
-    problems: tuple[tuple[str, str, str], ...]
-
-    @property
-    def ok(self) -> bool:
-        return not self.problems
-
-    def as_dict(self) -> dict[str, Any]:
-        return {
-            "ok": self.ok,
-            "events": self.events,
-            "heads": list(self.heads),
-            "digest": self.digest,
-            "problems": [{"kind": kind, "event": event, "detail": detail} for kind, event, detail in self.problems],
-        }
-
-
-def verify(registry: Registry) -> Verification:
-    """Hash every event anew, follow every parent link, and hold the stages against the log."""
-    with registry.reading() as tx:
-        found = list(events.problems(tx))
-        for version, held, told in tx.execute(STAGES_OFF):
-            found.append(("stage", "", f"{version} is in {held}, but the log says {told}"))
-        count = tx.execute("SELECT count(*) FROM event").fetchone()[0]
-        return Verification(count, tuple(events.heads(tx)), logical_digest(tx), tuple(found))
 
 
 def logical_digest(tx: Connection) -> str:

@@ -1,0 +1,1 @@
+"""Looking after a registry: what is damaged, what can go, what to keep elsewhere."""
