@@ -8,6 +8,7 @@ document hashed here and has golden vectors.
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -39,9 +40,29 @@ def canonical(value: JSON) -> bytes:
     text with lone surrogates, other types.
     """
     try:
-        return rfc8785.dumps(value)
+        return _ENCODER.encode(value).encode() if _is_plain(value) else rfc8785.dumps(value)
     except (rfc8785.CanonicalizationError, UnicodeEncodeError, TypeError, RecursionError) as error:
         raise UsageError(f"not JSON: {error}") from None
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True, check_circular=False)
+
+
+def _is_plain(value: JSON) -> bool:
+    """Whether the standard library writes `value` as RFC 8785 does, ten times as fast as rfc8785.
+
+    It does but for numbers that JavaScript writes otherwise than Python, and the order of keys beyond ASCII.
+    """
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is dict:
+        return all(type(key) is str and key.isascii() and _is_plain(item) for key, item in value.items())
+    if kind is list or kind is tuple:
+        return all(map(_is_plain, value))
+    if kind is int:
+        return bool(abs(value) <= MAX_SAFE_INTEGER)
+    return kind is float and 1e-4 <= abs(value) < 1e16 and value % 1 != 0
 
 
 def sha256(data: bytes) -> str:

@@ -32,12 +32,12 @@ class When:
 def write_time(moment: datetime) -> str:
     """`2025-11-14T09:30:00.000000Z`; a datetime without a zone is UTC."""
     moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)
+    return moment.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def read_time(text: str) -> datetime:
     """The UTC datetime of a registry time."""
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    return datetime.fromisoformat(text)
 
 
 def now() -> str:

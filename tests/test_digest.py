@@ -8,6 +8,7 @@ import random
 from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -43,6 +44,22 @@ def test_keys_are_sorted_by_utf16_as_in_rfc_8785_section_3_2_3() -> None:
     value = {"\u20ac": 1, "\r": 2, "\ufb33": 3, "1": 4, "\U0001f600": 5, "\u0080": 6, "\u00f6": 7}
     keys = list(json.loads(digest.canonical(value)))
     assert keys == ["\r", "1", "\u0080", "\u00f6", "\u20ac", "\U0001f600", "\ufb33"]
+
+
+@given(JSON | st.integers() | st.floats())
+def test_the_fast_way_of_writing_and_the_reference_agree(value: Any) -> None:
+    try:
+        expected = rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError:
+        with pytest.raises(UsageError):
+            digest.canonical(value)
+    else:
+        assert digest.canonical(value) == expected
+
+
+@pytest.mark.parametrize("number", [1e-4, 9.999e-5, 1e16, 9999999999999998.0, 0.1, 123456789.5, 4503599627370495.5, 1e21, -0.5])
+def test_numbers_near_where_python_and_javascript_part_are_written_as_javascript_does(number: float) -> None:
+    assert digest.canonical([number, -number]) == rfc8785.dumps([number, -number])
 
 
 @pytest.mark.parametrize(

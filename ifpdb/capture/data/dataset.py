@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ...errors import UsageError
+from ...errors import Conflict, UsageError
 from ...names import check_key, check_role
 from ...records import Dataset
 from ...tree import hash_path
@@ -63,20 +64,34 @@ def describe(
         pointer = _without_secrets(text)
         return Dataset(role, check_key(name or pointer_name(pointer), "dataset name"), None, pointer, kind="pointer")
     path = Path(text)
+    status = os.stat(path) if os.path.isfile(path) else None
     found, size, kind = hash_path(path)
     label = check_key(name or path.resolve().name, "dataset name")
     place = _portable(uri, project) or relative_path(path, project)
-    holds_table = path.suffix.lower() in TABLES and kind == "file"
-    table = _table_in(path, role=role, name=label, profile=profile, lengths=lengths) if holds_table else None
+    table = None
+    if path.suffix.lower() in TABLES and status is not None:
+        table = _table_in(path, found, _writes(status), profile=profile, lengths=tuple(sorted(lengths)))
     if table is None:
         return Dataset(role, label, found, place, size=size, kind=kind)
-    return replace(table, uri=place, file=found)
+    return replace(table, role=role, name=label, uri=place, file=found)
 
 
-def _table_in(path: Path, *, role: str, name: str, profile: bool, lengths: Collection[int]) -> Dataset | None:
+@lru_cache(maxsize=32)
+def _table_in(path: Path, _digest: str, writes: tuple[int, ...], *, profile: bool, lengths: tuple[int, ...]) -> Dataset | None:
+    """The table in a file whose bytes have that digest; one process doesn't parse the same bytes twice.
+
+    `writes` is what the file's status was before they were read: it must be so still.
+    """
     from .files import table_in  # readers and hashers are loaded where there is something to read
 
-    return table_in(path, role=role, name=name, profile=profile, lengths=lengths)
+    table = table_in(path, role="train", name=path.name, profile=profile, lengths=lengths)
+    if _writes(os.stat(path)) != writes:
+        raise Conflict(f"{path} changed while it was read; try again when its writer is done")
+    return table
+
+
+def _writes(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def describe_all(data: object, *, project: Path | None = None, lengths: Collection[int] = ()) -> list[Dataset]:

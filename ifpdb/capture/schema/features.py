@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -119,9 +119,18 @@ def read_schema(source: FeatureSchema | Mapping[str, Any] | Iterable[Any] | str 
     """
     if isinstance(source, FeatureSchema):
         return source
-    where = "the schema"
     if isinstance(source, str | Path):
-        where, source = str(source), _read_json(Path(source))
+        return _schema_in(_bytes_of(Path(source)), str(source))
+    return _read(source, "the schema")
+
+
+@lru_cache(maxsize=32)
+def _schema_in(text: bytes, where: str) -> FeatureSchema:
+    """The schema in a file's bytes; the same ones are not checked twice by one process."""
+    return _read(_parse(text, where), where)
+
+
+def _read(source: Mapping[str, Any] | Iterable[Any], where: str) -> FeatureSchema:
     rows = source.get("features") if isinstance(source, Mapping) else source
     if isinstance(source, Mapping) and set(source) - {"features", "digest"}:
         raise UsageError(f"{where}: unknown key {min(map(str, set(source) - {'features', 'digest'}))!r} beside 'features'")
@@ -153,21 +162,24 @@ def _exact(value: Any) -> Any:
     return value
 
 
-def _read_json(path: Path) -> JSON:
+def _bytes_of(path: Path) -> bytes:
     try:
-        text = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise UsageError(f"there is no schema file {path}") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
         raise UsageError(f"{str(path)!r} can't be read: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _parse(text: bytes, where: str) -> JSON:
     try:
         return json.loads(text, parse_constant=_no_constant)
     except UnicodeDecodeError:
-        raise UsageError(f"{path} is not UTF-8 text") from None
+        raise UsageError(f"{where} is not UTF-8 text") from None
     except ValueError as error:
-        raise UsageError(f"{path} is not JSON: {error}") from None
+        raise UsageError(f"{where} is not JSON: {error}") from None
     except RecursionError:
-        raise UsageError(f"{path} is not a schema: it nests too deep") from None
+        raise UsageError(f"{where} is not a schema: it nests too deep") from None
 
 
 def _no_constant(name: str) -> None:
