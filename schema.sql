@@ -124,10 +124,8 @@ CREATE TABLE version (
             OR json_type(manifest, '$.schema') = 'null' OR json_type(manifest, '$.training') = 'null') VIRTUAL,
   stage    TEXT CHECK (stage IN ('staging', 'shadow', 'production', 'archived')),  -- what the newest event on it says
   sha256   TEXT AS ('sha256:' || lower(hex(digest))) VIRTUAL,  -- its digest as views and events write it, to join on
-  UNIQUE (model, digest)
+  UNIQUE (sha256, model)
 ) STRICT;
-CREATE INDEX version_digest ON version(digest);
-CREATE INDEX version_sha256 ON version(sha256, model);
 CREATE INDEX version_weights ON version(weights);
 CREATE INDEX version_ordinal ON version(model, ordinal);
 CREATE INDEX version_stage ON version(model, stage);
@@ -182,7 +180,6 @@ CREATE TABLE metric (
   series  BLOB NOT NULL                                      -- every point, compressed: 'ifp-series/1' in docs/format.md
 ) STRICT;
 CREATE UNIQUE INDEX metric_identity ON metric(run, name, coalesce(dataset, 0));
-CREATE INDEX metric_value ON metric(name, last);
 
 -- The data that a run used, by role. 'test' and 'holdout' evaluate; every other role is training data.
 CREATE TABLE run_dataset (
@@ -207,7 +204,6 @@ CREATE TABLE artifact (
   size   INTEGER NOT NULL CHECK (size >= 0),                 -- in bytes; of a tree, of all its files
   PRIMARY KEY (run, name)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX artifact_blob ON artifact(blob);
 
 -- Lineage: `child` came from `parent`, in a kept order (position 1 is what REF~1 and REF^ follow).
 CREATE TABLE edge (
@@ -335,7 +331,7 @@ BEGIN
 END;
 
 CREATE TRIGGER version_is_new BEFORE INSERT ON version
-WHEN EXISTS (SELECT 1 FROM version WHERE key = NEW.key OR (model = NEW.model AND digest = NEW.digest))
+WHEN EXISTS (SELECT 1 FROM version WHERE key = NEW.key OR (sha256 = NEW.sha256 AND model = NEW.model))
 BEGIN SELECT RAISE(ABORT, 'ifpdb: a version is never replaced'); END;
 
 CREATE TRIGGER version_starts_without_stage BEFORE INSERT ON version WHEN NEW.stage IS NOT NULL

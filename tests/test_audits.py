@@ -181,7 +181,7 @@ def test_a_version_faced_users_from_its_promotion_to_the_next(db: Path) -> None:
 def test_versions_are_joined_by_an_index_on_their_digest_as_text(db: Path, query: str) -> None:
     with ifp.open(db, readonly=True) as registry:
         plan = [row["detail"] for row in registry.sql(f"EXPLAIN QUERY PLAN {query}")]
-    assert any("USING INDEX version_sha256 (sha256=? AND model=?)" in step for step in plan), plan
+    assert any("(sha256=? AND model=?)" in step for step in plan), plan
 
 
 def test_the_history_has_no_gap(db: Path) -> None:

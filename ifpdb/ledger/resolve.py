@@ -102,7 +102,8 @@ def _run(tx: sqlite3.Connection, ref: refs.Ref) -> Found:
 
 
 BY_DIGEST = """
-    SELECT key FROM version WHERE digest BETWEEN :low AND :high AND (:model IS NULL OR model = :model)
+    SELECT key FROM version
+     WHERE sha256 BETWEEN 'sha256:' || :prefix AND 'sha256:' || :prefix || 'g' AND (:model IS NULL OR model = :model)
     UNION
     SELECT v.key FROM blob b JOIN version v ON v.weights = b.key
      WHERE b.digest BETWEEN :low AND :high AND (:model IS NULL OR v.model = :model)"""
@@ -112,7 +113,7 @@ def _by_digest(tx: sqlite3.Connection, ref: refs.Ref) -> int:
     assert ref.digest is not None
     model = model_key(tx, ref.model) if ref.model else None
     low, high = bytes.fromhex(ref.digest.ljust(64, "0")), bytes.fromhex(ref.digest.ljust(64, "f"))
-    found = [row[0] for row in tx.execute(BY_DIGEST, {"low": low, "high": high, "model": model})]
+    found = [row[0] for row in tx.execute(BY_DIGEST, {"prefix": ref.digest, "low": low, "high": high, "model": model})]
     if not found:
         raise NotFound(f"no version and no weights begin with sha256:{ref.digest} (ifp ls)")
     return _only(tx, found, ref.text)

@@ -69,9 +69,7 @@ def was_in_production(tx: sqlite3.Connection, version: int) -> bool:
 
 
 ENTRIES = "SELECT version, kind FROM event WHERE model = ? AND to_stage = 'production' ORDER BY at, id"
-BY_DIGEST = """
-    SELECT v.key FROM version v JOIN model m ON m.key = v.model
-     WHERE m.name = ? AND v.digest = ?"""
+BY_DIGEST = "SELECT v.key FROM version v JOIN model m ON m.key = v.model WHERE v.sha256 = ? AND m.name = ?"
 
 
 def version_before(tx: sqlite3.Connection, model: str) -> int | None:
@@ -86,7 +84,7 @@ def version_before(tx: sqlite3.Connection, model: str) -> int | None:
     current = to_text(tx.execute(PLACE, (today,)).fetchone()[1]) if today is not None else None
     for version in reversed(entered):
         if version != current and not rolled_away.get(version, False):
-            row = tx.execute(BY_DIGEST, (model, bytes.fromhex(version.removeprefix("sha256:")))).fetchone()
+            row = tx.execute(BY_DIGEST, (version, model)).fetchone()
             return int(row[0])
     return None
 
@@ -197,13 +195,14 @@ def approvers(tx: sqlite3.Connection, model: str, version: str) -> list[str]:
 
 
 ENTRY_APPROVERS = """
-    SELECT a.value FROM event e, json_each(e.body, '$.detail.approved_by') a
-     WHERE e.model = ? AND e.version = ? AND e.to_stage = 'production' ORDER BY e.at, a.key"""
+    SELECT json_extract(body, '$.detail.approved_by') FROM event
+     WHERE model = ? AND version = ? AND to_stage IS NOT NULL AND to_stage = 'production' ORDER BY at DESC, id DESC LIMIT 1"""
 
 
 def approvers_of_entries(tx: sqlite3.Connection, model: str, version: str) -> list[str]:
-    """Who was on record as approving when a version entered production before."""
-    return list(dict.fromkeys(row[0] for row in tx.execute(ENTRY_APPROVERS, (model, version))))
+    """Who was on record as approving when a version last entered production; each entry repeats those before it."""
+    row = tx.execute(ENTRY_APPROVERS, (model, version)).fetchone()
+    return list(json.loads(row[0] or "[]")) if row else []
 
 
 POLICY = "SELECT body FROM event WHERE kind = 'policy_set' AND model = ? ORDER BY at DESC, id DESC LIMIT 1"

@@ -13,7 +13,7 @@ from ..records import Artifact, ArtifactSource, Measurement, ModelSummary, Versi
 from . import runs
 from .metrics import measurements_of, newest
 
-FIND = "SELECT key FROM version WHERE model = ? AND digest = ?"
+FIND = "SELECT key FROM version WHERE sha256 = ? AND model = ?"
 NEXT_ORDINAL = "SELECT coalesce(max(ordinal), 0) + 1 FROM version WHERE model = ?"
 INSERT = """
     INSERT INTO version (model, digest, manifest, ordinal, weights, schema) VALUES (?, ?, ?, ?, ?, ?) RETURNING key"""
@@ -22,7 +22,7 @@ REGISTERED = "UPDATE run SET version = ?, registered_at = ? WHERE key = ?"
 
 def find(tx: sqlite3.Connection, model: int, digest: str) -> int | None:
     """The key of a model's version with this digest."""
-    row = tx.execute(FIND, (model, to_bytes(digest))).fetchone()
+    row = tx.execute(FIND, (digest, model)).fetchone()
     return row[0] if row else None
 
 

@@ -493,7 +493,7 @@ def test_a_changed_schema_needs_no_code(old: Path, old_text: str, new_text: str)
     ("old_text", "new_text", "error", "why"),
     [
         ("  name TEXT NOT NULL UNIQUE\n", "  note TEXT NOT NULL,\n  name TEXT\n", IntegrityError, "breaks a rule"),
-        ("INDEX artifact_blob ON artifact(blob)", "UNIQUE INDEX artifact_blob ON artifact(kind)", IntegrityError, "a rule"),
+        ("INDEX run_version ON run(version, registered_at, id)", "UNIQUE INDEX run_version ON run(model)", IntegrityError, "a rule"),
         ("(length(xxh3) = 16)", "(1) UNIQUE, CHECK (size > 1)", IntegrityError, "breaks a rule"),
         ("(length(xxh3) = 16)", "(1), UNIQUE (size) ON CONFLICT IGNORE", IntegrityError, "not every row of blob"),
         ("  error         TEXT,", "  failure       TEXT,", Refused, r"no column run\.error"),
