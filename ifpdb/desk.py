@@ -23,7 +23,7 @@ from .errors import NotFound, UsageError
 from .ledger import ancestry, events, facts, lineage, metrics, resolve, runs, stages, versions
 from .ledger import datasets as dataset_rows
 from .records import Artifact, Code, Dataset, Event, ModelSummary, Parent, Run, Version
-from .store import live
+from .store import claims, live
 from .store.blobs import BlobStore
 from .store.db import Database, create
 
@@ -101,7 +101,7 @@ class Registry:
     def end(self, tx: Connection, by: events.Author, key: int, run: str, model: str, *, status: str, error: str | None) -> None:
         """Close a run, with the event that says how it went."""
         runs.end(tx, key, status=status, at=by.now, error=error)
-        detail: dict[str, Any] = {"status": status}
+        detail: dict[str, Any] = {"status": status, "record": runs.record_digest(tx, key)}
         if error:
             detail["error"] = error
         events.append(tx, by, "run_ended", model=model, run=run, detail=detail)
@@ -320,29 +320,32 @@ class Registry:
         found_data = datasets.describe_all(data, project=self.project, lengths=lengths)
         known = registration.Parts(None, found_data, features, known_params, number).manifest()
         registration.check_missing(model, [part for part in digest.missing_parts(known) if part != "weights"], wishes)
-        kept = self.keep(artifact, name="model", progress=progress)
-        with self.writing() as (tx, by):
-            run_id = runs.new_id(os.urandom(10))
-            run = runs.insert(
-                tx,
-                id=run_id,
-                model=facts.keep_model(tx, model),
-                status="finished",
-                actor=by.actor,
-                started_at=by.now,
-                seed=number,
-                command=None,
-                code=Code(),
-            )
-            runs.end(tx, run, status="finished", at=by.now, error=None)
-            runs.set_params(tx, run, known_params or {})
-            runs.add_datasets(tx, run, found_data)
-            moment = times.to_microseconds(by.now)
-            _seal(tx, run, [live.Point(key, "", value, None, moment) for key, value in values.items()])
-            lineage.link_all(tx, run, self._parents(tx, parents))
-            parts = registration.Parts(kept, found_data, features, known_params, number)
-            version, created = registration.register(tx, by, model=model, run=run, run_id=run_id, parts=parts, wishes=wishes)
-            found = versions.read(tx, [version], self, created=created)[0]
+        with self.ingesting():
+            kept = self.keep(artifact, name="model", progress=progress)
+            with self.writing() as (tx, by):
+                run_id = runs.new_id(os.urandom(10))
+                run = runs.insert(
+                    tx,
+                    id=run_id,
+                    model=facts.keep_model(tx, model),
+                    status="finished",
+                    actor=by.actor,
+                    started_at=by.now,
+                    seed=number,
+                    command=None,
+                    code=Code(),
+                )
+                runs.end(tx, run, status="finished", at=by.now, error=None)
+                runs.set_params(tx, run, known_params or {})
+                runs.add_datasets(tx, run, found_data)
+                moment = times.to_microseconds(by.now)
+                _seal(tx, run, [live.Point(key, "", value, None, moment) for key, value in values.items()])
+                lineage.link_all(tx, run, self._parents(tx, parents))
+                parts = registration.Parts(kept, found_data, features, known_params, number)
+                version, created = registration.register(
+                    tx, by, model=model, run=run, run_id=run_id, parts=parts, wishes=wishes
+                )
+                found = versions.read(tx, [version], self, created=created)[0]
         return replace(found, weights=kept)
 
     def keep(self, artifact: object, *, name: str, progress: Progress | None = None) -> Artifact:
@@ -361,6 +364,12 @@ class Registry:
         if runs_code:
             trust.trust(kept.digest, kept.format, f"serialized here from a {type(artifact).__name__}")
         return kept
+
+    @contextmanager
+    def ingesting(self) -> Iterator[None]:
+        """Hold off gc: from before the first byte of a new blob until a row names it. Raises Busy as `claims.shared` does."""
+        with claims.shared(self.blobs.root):
+            yield
 
     def _parents(self, tx: Connection, wanted: Sequence[Parent]) -> list[tuple[int, str]]:
         return [(resolve.resolve(tx, parent.run, now=self.now()).run, parent.kind) for parent in wanted]

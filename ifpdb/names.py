@@ -33,7 +33,7 @@ _SHOUTED_ENDING = re.compile(r"(?<=[a-z0-9])(FINAL|FIXED|COPY|OLD|NEW|LATEST|BES
 
 def check_model(name: str, *, allow: bool = False) -> str:
     """`name` itself, or UsageError. `allow` admits a name that looks like a version, but never a malformed one."""
-    if not allow and isinstance(name, str):
+    if not allow and isinstance(name, str) and len(name) <= 128:
         plain = _without_version(name)
         if plain != name.lower():
             raise UsageError(

@@ -18,6 +18,9 @@ from .digest import canonical, say_parts, sha256
 from .errors import UsageError
 from .records import Measurement
 
+LONGEST = 50_000
+"""The most characters that a policy file may have; PyYAML takes minutes for a megabyte that somebody made for that."""
+
 _LOWER_IS_BETTER = re.compile(
     r"(?!neg_)(.*[_-])?((rmse|mae|mse|mape|smape|rmsle|msle|perplexity|brier)([_-].*)?|error|m?logloss|loss)", re.I
 )
@@ -96,6 +99,8 @@ def parse(text: str, *, source: str = "policy") -> Policy:
     """
     import yaml
 
+    if len(text) > LONGEST:
+        raise UsageError(f"{source}, line 1: this is no policy: it has more than {LONGEST:,} characters")
     try:
         node = yaml.compose(text, Loader=_loader())
         _check_nodes(node, source)
@@ -325,7 +330,7 @@ def _check_nodes(node: Any, source: str) -> None:
                 _loader()("").construct_object(node)
             except ValueError as error:
                 where = f"{source}, line {node.start_mark.line + 1}"
-                raise UsageError(f"{where}: {node.value!r} can't be read ({error}): put it in quotes") from None
+                raise UsageError(f"{where}: {node.value[:40]!r} can't be read ({error}): put it in quotes") from None
         elif node.id == "sequence":
             waiting += node.value
         else:
@@ -339,6 +344,8 @@ def _refuse_repeated_keys(pairs: list[tuple[Any, Any]], source: str) -> None:
         where = f"{source}, line {key.start_mark.line + 1}"
         if key.id != "scalar":
             raise UsageError(f"{where}: a key is a word, not a list or a mapping")
+        if key.tag == "tag:yaml.org,2002:merge":  # a few lines of them make a document of any size
+            raise UsageError(f"{where}: << is no key of a policy: write its keys out")
         if key.value in seen:
             raise UsageError(f"{where}: {key.value} stands here a second time")
         seen.add(key.value)

@@ -19,6 +19,9 @@ _DIGEST = re.compile(r"sha256:([0-9a-f]*)", re.ASCII)
 _MODEL = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 
+LONGEST = 1000
+"""The most characters that a reference has; a model, a label and a time are 400 at most, the rest is steps."""
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -46,6 +49,8 @@ class Ref:
 
 def parse(text: str) -> Ref:
     """`text` as a Ref; raises UsageError with the forms there are."""
+    if len(text) > LONGEST:
+        raise UsageError(f"'{text[:40]}…' is no reference: it has {len(text)} characters")
     base, at, steps = _split_steps(text)
     model, _, rest = base.rpartition("@") if "@" in base else ("", "", base)
     if "@" in base and not _MODEL.fullmatch(model):

@@ -126,7 +126,7 @@ def _detail(
 ) -> dict[str, digest.JSON]:
     """What the log keeps of a registration: what a gate may judge by, and what the run came from."""
     wanted = f"[{run}]"
-    return {
+    detail = {
         "created": created,
         "weights": document["weights"],
         "data": [_named(dataset) for dataset in runs.datasets_of(tx, wanted)[run]],
@@ -139,6 +139,9 @@ def _detail(
         "tags": tags,
         "labels": labels,
     }
+    if tx.execute("SELECT status FROM run WHERE key = ?", (run,)).fetchone()[0] != "running":
+        detail["record"] = runs.record_digest(tx, run)
+    return detail
 
 
 def _named(dataset: Dataset) -> dict[str, str | None]:

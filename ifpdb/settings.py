@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 import socket
+import stat
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -47,7 +48,13 @@ def named_registry(path: str | os.PathLike[str] | None = None) -> Path | None:
     if not named:
         return None
     absolute = Path(os.path.abspath(named))
-    return absolute / DEFAULT_NAME if absolute.is_dir() else absolute
+    try:
+        mode = os.stat(absolute).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return absolute
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+        raise UsageError(f"{str(named)!r} can't be a registry: {getattr(error, 'strerror', None) or error}") from None
+    return absolute / DEFAULT_NAME if stat.S_ISDIR(mode) else absolute
 
 
 def blob_folder(db: Path) -> Path:

@@ -20,7 +20,7 @@ from .capture.data.sources import Source
 from .capture.redaction import redact_text
 from .capture.schema.features import read_schema
 from .desk import Lineage, Registry, init, parse_lineage
-from .errors import UsageError
+from .errors import IfpError, StorageError, UsageError
 from .ledger import datasets as dataset_rows
 from .ledger import events, facts, lineage, resolve, runs, versions
 from .observation import RANDOM_STATE, Captured, Observation
@@ -105,31 +105,33 @@ class TrackedRun:
                 self._describe(item, role=role, project=registry.project)
             self._seen = Observation(registry.project, lengths=self._lengths) if self._autocapture else None
             code = self._seen.code() if self._seen else Code()
-            random_state = self._keep_random_state(registry)
-            with registry.writing() as (tx, by):
-                self._key = runs.insert(
-                    tx,
-                    id=self.id,
-                    model=facts.keep_model(tx, self.model),
-                    status="running",
-                    actor=by.actor,
-                    started_at=by.now,
-                    seed=self.seed,
-                    command=self._seen.command if self._seen else None,
-                    code=code,
-                )
-                self._save_given(tx)
-                if random_state:
-                    runs.add_artifact(tx, self._key, random_state)
-                for parent in self._parents:
-                    lineage.link(tx, self._key, resolve.resolve(tx, parent.run, now=by.now).run, parent.kind)
-                came_from = [parent.as_dict() for parent in runs.parents_of(tx, f"[{self._key}]")[self._key]]
-                events.append(tx, by, "run_started", model=self.model, run=self.id, detail={"parents": came_from})
-        except BaseException:
+            with registry.ingesting():
+                random_state = self._keep_random_state(registry)
+                with registry.writing() as (tx, by):
+                    self._key = runs.insert(
+                        tx,
+                        id=self.id,
+                        model=facts.keep_model(tx, self.model),
+                        status="running",
+                        actor=by.actor,
+                        started_at=by.now,
+                        seed=self.seed,
+                        command=self._seen.command if self._seen else None,
+                        code=code,
+                    )
+                    self._save_given(tx)
+                    if random_state:
+                        runs.add_artifact(tx, self._key, random_state)
+                    for parent in self._parents:
+                        lineage.link(tx, self._key, resolve.resolve(tx, parent.run, now=by.now).run, parent.kind)
+                    came_from = [parent.as_dict() for parent in runs.parents_of(tx, f"[{self._key}]")[self._key]]
+                    events.append(tx, by, "run_started", model=self.model, run=self.id, detail={"parents": came_from})
+        except BaseException as error:
             if self._seen:
                 self._seen.close()
             self._live.close()
-            forget(registry.blobs.root, self.id)
+            if isinstance(error, IfpError) and not isinstance(error, StorageError):
+                forget(registry.blobs.root, self.id)  # else the commit may have been made: the next writer looks
             registry.close()
             raise
         self._registry = registry
@@ -235,14 +237,15 @@ class TrackedRun:
         self._writer()
         names.check_key(name, "artifact name")
         registry = self._open()
-        kept = registry.keep(obj_or_path, name=name)
-        self._logged_model = self._logged_model or name == "model"
-        if self._seen and name == "model":
-            self._seen.logged(obj_or_path)
-        with registry.writing() as (tx, by):
-            runs.add_artifact(tx, self._key, kept)
-            detail = {"name": name, "artifact": kept.as_dict()}
-            events.append(tx, by, "artifact_logged", model=self.model, run=self.id, detail=detail)
+        with registry.ingesting():
+            kept = registry.keep(obj_or_path, name=name)
+            self._logged_model = self._logged_model or name == "model"
+            if self._seen and name == "model":
+                self._seen.logged(obj_or_path)
+            with registry.writing() as (tx, by):
+                runs.add_artifact(tx, self._key, kept)
+                detail = {"name": name, "artifact": kept.as_dict()}
+                events.append(tx, by, "artifact_logged", model=self.model, run=self.id, detail=detail)
         return kept
 
     def _identify(self, dataset: str | Dataset | None) -> str:
@@ -307,20 +310,21 @@ class TrackedRun:
         )
         missing = digest.missing_parts(known.manifest())
         registration.check_missing(self.model, [part for part in missing if part != "weights"], wishes, captured.problem)
-        parts = replace(known, artifact=self._artifact(model))
-        self._warn_of_changes(model)
-        writer.flush()
-        with registry.writing() as (tx, by):
-            self._save_given(tx, captured)
-            runs.add_datasets(tx, self._key, more_data)
-            runs.set_observed(tx, self._key, environment=found, code=code)
-            for parent in parents:
-                lineage.link(tx, self._key, resolve.resolve(tx, parent.run, now=by.now).run, parent.kind)
-            registry.seal(tx, self._key, self.id, runs.live_bytes(tx, self._key))
-            key, created = registration.register(
-                tx, by, model=self.model, run=self._key, run_id=self.id, parts=parts, wishes=wishes
-            )
-            version = versions.read(tx, [key], registry, created=created)[0]
+        with registry.ingesting():
+            parts = replace(known, artifact=self._artifact(model))
+            self._warn_of_changes(model)
+            writer.flush()
+            with registry.writing() as (tx, by):
+                self._save_given(tx, captured)
+                runs.add_datasets(tx, self._key, more_data)
+                runs.set_observed(tx, self._key, environment=found, code=code)
+                for parent in parents:
+                    lineage.link(tx, self._key, resolve.resolve(tx, parent.run, now=by.now).run, parent.kind)
+                registry.seal(tx, self._key, self.id, runs.live_bytes(tx, self._key))
+                key, created = registration.register(
+                    tx, by, model=self.model, run=self._key, run_id=self.id, parts=parts, wishes=wishes
+                )
+                version = versions.read(tx, [key], registry, created=created)[0]
         self._datasets += more_data
         self._registered = True
         self._logged_model = self._logged_model or parts.artifact is not None

@@ -14,6 +14,7 @@ import re
 import stat
 import unicodedata
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -131,11 +132,43 @@ def is_executable(mode: int) -> bool:
     return bool(mode & stat.S_IXUSR)
 
 
-def read_steadily(path: Path, use: Callable[[memoryview], object], *, buffers: int = 1) -> os.stat_result:
-    """Feed a regular file's bytes to `use`, chunk by chunk; its stat afterwards.
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A regular file, open for reading: its path, its descriptor, and its stat when it was opened."""
 
-    A chunk's memory is written again after `buffers - 1` further chunks. Raises UsageError when it can't be read or is
-    no regular file, Conflict when it changed while it was read.
+    path: Path
+    descriptor: int
+    status: os.stat_result
+
+    def read(self, use: Callable[[memoryview], object], *, buffers: int = 1, clone: int | None = None) -> None:
+        """Feed the file's bytes to `use`, chunk by chunk; or those of its clone, an open file.
+
+        A chunk's memory is written again after `buffers - 1` further chunks. Raises UsageError when it can't be read,
+        Conflict when the bytes are not as many as they were.
+        """
+        size, total = self.status.st_size, 0
+        with open(self.descriptor if clone is None else clone, "rb", buffering=0, closefd=False) as file:
+            for buffer in cycle([memoryview(bytearray(min(CHUNK, size + 1))) for _ in range(buffers)]):
+                try:
+                    count = file.readinto(buffer)
+                except OSError as error:
+                    raise _unreadable(self.path, error) from None
+                total += count
+                if not count or total > size:  # perhaps it grows as fast as it is read
+                    break
+                use(buffer[:count])
+        if total != size:
+            raise self.changed()
+
+    def changed(self) -> Conflict:
+        return Conflict(f"{self.path} changed while it was read; try again when its writer is done")
+
+
+@contextmanager
+def steady(path: Path) -> Iterator[Source]:
+    """A regular file, opened; at the end, Conflict when it changed meanwhile.
+
+    Raises UsageError when it can't be opened or is no regular file.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
@@ -143,27 +176,22 @@ def read_steadily(path: Path, use: Callable[[memoryview], object], *, buffers: i
         raise UsageError(f"there is no file {path}") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
         raise _unreadable(path, error) from None
-    with open(descriptor, "rb", buffering=0) as file:
-        before = os.fstat(descriptor)
-        if not stat.S_ISREG(before.st_mode):
+    try:
+        source = Source(path, descriptor, os.fstat(descriptor))
+        if not stat.S_ISREG(source.status.st_mode):
             raise UsageError(f"{path} is neither a file nor a folder")
-        ring = cycle([memoryview(bytearray(min(CHUNK, before.st_size + 1))) for _ in range(buffers)])
-        total = 0
-        for buffer in ring:
-            try:
-                count = file.readinto(buffer)
-            except OSError as error:
-                raise _unreadable(path, error) from None
-            if not count:
-                break
-            total += count
-            if total > before.st_size:  # perhaps it grows as fast as it is read
-                break
-            use(buffer[:count])
-        after = os.fstat(descriptor)
-    if total != before.st_size or _identity(before) != _identity(after):
-        raise Conflict(f"{path} changed while it was read; try again when its writer is done")
-    return after
+        yield source
+        if _identity(os.fstat(descriptor)) != _identity(source.status):
+            raise source.changed()
+    finally:
+        os.close(descriptor)
+
+
+def read_steadily(path: Path, use: Callable[[memoryview], object]) -> os.stat_result:
+    """Feed a regular file's bytes to `use`, chunk by chunk; its stat. Raises what `steady` and `Source.read` raise."""
+    with steady(path) as source:
+        source.read(use)
+    return source.status
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> UsageError:

@@ -125,3 +125,8 @@ def test_another_stage_or_kind_is_refused_with_those_there_are() -> None:
         names.check_stage("prod")
     with pytest.raises(UsageError, match="fine_tuned_from"):
         names.check_kind("child_of")
+
+
+def test_a_name_without_end_is_refused_at_once() -> None:
+    with pytest.raises(UsageError, match="at most 128"):
+        names.check_model("a" + "-v1" * 300_000)

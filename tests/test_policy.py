@@ -335,3 +335,15 @@ def test_a_verdict_lists_every_failure_and_keeps_whom_to_tell() -> None:
     assert verdict.policy == rules.digest
     assert verdict.notify_on_fail == rules.notify_on_fail
     assert canonical(verdict.as_dict())
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("x: &x {min_f1: 0.9}\nvalidation:\n  <<: *x\n", "line 3: << is no key of a policy"),
+        ("validation: {min_f1: 0.9}\n" + "# why\n" * 10_000, "more than 50,000 characters"),
+    ],
+)
+def test_a_file_that_could_take_for_ever_to_read_is_refused(text: str, why: str) -> None:
+    with pytest.raises(UsageError, match=why):
+        policy.parse(text)

@@ -105,5 +105,12 @@ def test_steps_are_kept_in_their_order(base: str, steps: list[tuple[str, int]]) 
     assert base_of(text) == base
 
 
+@pytest.mark.parametrize("text", ["m" + "~1" * 500, "a" * 10_000_000])
+def test_a_reference_without_end_is_refused_without_being_repeated(text: str) -> None:
+    with pytest.raises(UsageError, match="is no reference") as caught:
+        parse(text)
+    assert len(str(caught.value)) < 200
+
+
 def test_a_step_too_great_for_any_history_is_still_great() -> None:
-    assert parse("m~" + "9" * 5000).steps[0].count >= 999_999_999
+    assert parse("m~" + "9" * 900).steps[0].count >= 999_999_999

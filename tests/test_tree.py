@@ -222,9 +222,10 @@ def test_a_file_that_is_replaced_while_it_is_read_is_read_as_it_was(folder: Path
 def test_every_byte_is_read_once_and_in_order(folder: Path, size: int, buffers: int) -> None:
     data = (bytes(range(256)) * (size // 256 + 1))[:size]
     read = bytearray()
-    status = tree.read_steadily(put(folder, {"a": data}) / "a", read.extend, buffers=buffers)
+    with tree.steady(put(folder, {"a": data}) / "a") as source:
+        source.read(read.extend, buffers=buffers)
     assert read == data
-    assert status.st_size == size
+    assert source.status.st_size == size
 
 
 def test_what_the_reader_raises_comes_through(folder: Path) -> None:

@@ -59,7 +59,11 @@ SECTIONS = {
         "sql": "auditing",
     },
     "Look after": {
+        "fsck": "checking",
         "verify": "checking",
+        "gc": "keeping",
+        "backup": "keeping",
+        "doctor": "keeping",
     },
     "Bytes": {
         "checkout": "fetching",
@@ -138,6 +142,7 @@ def run() -> int:
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
+        error.message = printable(error.message)  # type: ignore[misc]  # it is what click shows
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -146,3 +151,9 @@ def run() -> int:
     except (BrokenPipeError, SystemExit):  # the reader, such as `head`, has enough; click turns that into SystemExit(1)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:  # ours, or of a file that no ifpdb wrote; never exit 1, which says that a check answered no
+        if os.environ.get("IFP_TRACEBACK") == "1":
+            raise
+        said = printable(f"{type(error).__name__}: {error}")
+        click.secho(f"ifp: {said}: damage (ifp fsck) or a bug; IFP_TRACEBACK=1 shows where", err=True, fg="red")
+        return 70

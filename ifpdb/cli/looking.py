@@ -45,14 +45,15 @@ _RUNS: list[Column] = [
 @click.option("--stage", "held", metavar="S", help="Only versions in this stage.")
 @click.option("--tag", metavar="T", help="Only versions with this tag.")
 @click.option("--where", metavar="CONDITION", help="Only versions whose metrics satisfy it, as in 'f1 >= 0.9'.")
-def ls(session: Session, model: str | None, held: str | None, tag: str | None, where: str | None) -> None:
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the newest N of these versions.")
+def ls(session: Session, model: str | None, held: str | None, tag: str | None, where: str | None, limit: int | None) -> None:
     """List the models, or the versions of MODEL, the newest first."""
     with session.reading() as registry:
         if model is not None:
-            found = Model(registry, model).versions(stage=held, tag=tag, where=where)
+            found = Model(registry, model).versions(stage=held, tag=tag, where=where, limit=limit)
             emit_records(found, _VERSIONS, form=session.form, empty=f"no such version of {model}")
-        elif held or tag or where:
-            raise click.UsageError("--stage, --tag and --where ask about versions: name a MODEL")
+        elif held or tag or where or limit:
+            raise click.UsageError("--stage, --tag, --where and --limit ask about versions: name a MODEL")
         else:
             empty = "no model yet: ifp register MODEL FILE"
             emit_records(registry.models(), _MODELS, form=session.form, empty=empty)

@@ -31,8 +31,13 @@ def printable(text: str) -> str:
 
 
 def emit_json(document: Any) -> None:
-    """One JSON document, readable by people too."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+    """One JSON document, readable by people too; what could steer a terminal is escaped as JSON has it."""
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+    click.echo(text if text.isascii() and "\x7f" not in text else "".join(map(_escaped, text)))
+
+
+def _escaped(character: str) -> str:
+    return json.dumps(character)[1:-1] if words.steers(character) else character
 
 
 def emit_records(records: Sequence[Record], columns: Sequence[Column], *, form: str, empty: str) -> None:
@@ -53,21 +58,23 @@ def emit_table(rows: Iterable[Sequence[str]], headings: Sequence[str]) -> None:
 
     shown = [[cell if isinstance(cell, Styled) else _one_line(cell) for cell in row] for row in rows]
     tabulate.MIN_PADDING = 0  # the library's own switch for headings no wider than they are
-    heading, *lines = tabulate.tabulate(shown, headers=headings, tablefmt="plain", disable_numparse=True).split("\n")
+    heading, *lines = tabulate.tabulate(
+        shown, headers=[_one_line(name) for name in headings], tablefmt="plain", disable_numparse=True
+    ).split("\n")
     click.secho(heading, bold=True)
     for line in lines:
         click.echo(line.rstrip())
 
 
 def emit_csv(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows as CSV with a header; nested values as JSON."""
+    """Rows as CSV with a header; nested values as JSON. Control characters are written out; JSON carries them as they are."""
     import csv
     import io
 
     buffer = io.StringIO()
     if rows:
         writer = csv.DictWriter(buffer, list(rows[0]))
-        writer.writeheader()
+        writer.writerow({name: printable(name) for name in rows[0]})
         writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
     click.echo(buffer.getvalue(), nl=False)
 
@@ -98,5 +105,5 @@ def _one_line(text: str) -> str:
 
 def _cell(value: Any) -> Any:
     if isinstance(value, dict | list | bool) or value is None:
-        return "" if value is None else json.dumps(value, ensure_ascii=False)
-    return value
+        value = "" if value is None else json.dumps(value, ensure_ascii=False)
+    return printable(value) if isinstance(value, str) else value

@@ -10,9 +10,15 @@ from typing import Any
 
 def printable(text: str) -> str:
     """Text with its control characters written out, so that no name or reason can steer a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c in "\n\t" or unicodedata.category(c)[0] != "C" else ascii(c)[1:-1] for c in text)
+    return text if text.isprintable() else "".join(ascii(c)[1:-1] if steers(c) else c for c in text)
+
+
+def steers(character: str) -> bool:
+    """Whether a character moves a cursor, turns the direction of reading or ends a line without being a newline."""
+    return character not in "\n\t" and unicodedata.category(character) in _STEERING
+
+
+_STEERING = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 def short(digest: str | None) -> str:

@@ -111,8 +111,9 @@ def _start(tx: Connection, end: int) -> tuple[int, str]:
     held = [key for key in (stages.production(tx, model),) if key is not None]
     entered = [row[0] for row in tx.execute(IN_PRODUCTION, (model,)).fetchall()]
     (own,) = _versions_of(tx, [end])
+    line = lineage.Above(tx, end)
     for version in dict.fromkeys([*held, *entered]):
-        if version != own and (run := resolve.above(tx, version, end)) is not None:
+        if version != own and (run := resolve.above(tx, version, line)) is not None:
             when = "in production" if version in held else "in production before"
             return run, f"{lineage.name(tx, run)} is the nearest ancestor that was {when}"
     name = lineage.name(tx, end)

@@ -6,6 +6,7 @@ one, which is where every walk may stop.
 
 from __future__ import annotations
 
+import heapq
 import json
 import sqlite3
 from collections.abc import Sequence
@@ -46,17 +47,27 @@ def link(tx: sqlite3.Connection, child: int, parent: int, kind: str) -> bool:
 
 def is_ancestor(tx: sqlite3.Connection, run: int, of: int) -> bool:
     """Whether `run` is `of` itself or one of its ancestors; never looks below the run's generation."""
-    floor = tx.execute(GENERATION, (run,)).fetchone()[0]
-    waiting, seen = [of], {of}
-    while waiting:
-        here = waiting.pop()
-        if here == run:
-            return True
-        if tx.execute(GENERATION, (here,)).fetchone()[0] > floor:
-            fresh = [row[0] for row in tx.execute(PARENTS, (here,)) if row[0] not in seen]
-            seen.update(fresh)
-            waiting += fresh
-    return False
+    if run != of and tx.execute(CHILDREN, (run,)).fetchone() is None:
+        return False  # as each new run: no walk is needed to link it to its parents
+    return run in Above(tx, of)
+
+
+class Above:
+    """A run and all its ancestors, found from the highest generation down, once and only as far down as is asked."""
+
+    def __init__(self, tx: sqlite3.Connection, run: int) -> None:
+        self._tx = tx
+        self._found = {run}
+        self._waiting = [(-generation(tx, run), run)]
+
+    def __contains__(self, run: int) -> bool:
+        floor = -generation(self._tx, run)
+        while self._waiting and self._waiting[0][0] < floor:
+            for parent, number in parents(self._tx, heapq.heappop(self._waiting)[1]):
+                if parent not in self._found:
+                    self._found.add(parent)
+                    heapq.heappush(self._waiting, (-number, parent))
+        return run in self._found
 
 
 def _raise_generations(tx: sqlite3.Connection, run: int, generation: int) -> None:
@@ -128,9 +139,20 @@ NODES = """
      ORDER BY r.generation DESC, r.started_at DESC, r.id DESC"""
 
 
-def nodes(tx: sqlite3.Connection, run: int) -> list[Node]:
-    """A run and all its ancestors, children always before their parents."""
-    return _nodes(tx, tx.execute(ALL_ABOVE, (run,)).fetchone()[0])
+STARTED = "SELECT started_at, id FROM run WHERE key = ?"
+
+
+def nodes(tx: sqlite3.Connection, run: int, *, limit: int | None = None) -> list[Node]:
+    """A run and all its ancestors, children always before their parents; with `limit`, the first so many of them."""
+    if limit is None:
+        return _nodes(tx, tx.execute(ALL_ABOVE, (run,)).fetchone()[0])
+    found, level = list[int](), {generation(tx, run): {run}}
+    while level and len(found) < limit:
+        here = level.pop(max(level))
+        found += sorted(here, key=lambda key: tx.execute(STARTED, (key,)).fetchone(), reverse=True)
+        for parent, number in (above for key in here for above in parents(tx, key)):
+            level.setdefault(number, set()).add(parent)
+    return read(tx, found[:limit])
 
 
 def read(tx: sqlite3.Connection, keys: Sequence[int]) -> list[Node]:

@@ -46,7 +46,7 @@ def resolve_version(tx: sqlite3.Connection, text: str, *, now: str, model: str |
     Raises what `resolve` raises, and NotFound for a run that registered nothing.
     """
     base = refs.base_of(text)
-    if model is not None and base != model and "@" not in base and not base.startswith(("run-", "sha256:")):
+    if model is not None and base != model and "@" not in base and not base.startswith("run-"):
         text = f"{model}@{text}"
     found = resolve(tx, text, now=now)
     if found.version is None:
@@ -65,13 +65,12 @@ def resolve_above(tx: sqlite3.Connection, text: str, below: int, *, now: str) ->
     Where several runs gave the version, it is the one that `below` came from, if it came from any of them.
     """
     found = resolve(tx, text, now=now)
-    return found.run if found.version is None else above(tx, found.version, below) or found.run
+    return found.run if found.version is None else above(tx, found.version, lineage.Above(tx, below)) or found.run
 
 
-def above(tx: sqlite3.Connection, version: int, below: int) -> int | None:
-    """The earliest run of a version that `below` came from, or is; None where there is none."""
-    found = (int(row[0]) for row in tx.execute(RUNS_OF, (version,)).fetchall())
-    return next((run for run in found if lineage.is_ancestor(tx, run, below)), None)
+def above(tx: sqlite3.Connection, version: int, line: lineage.Above) -> int | None:
+    """The earliest run of a version that is in a line of ancestors; None where there is none."""
+    return next((int(row[0]) for row in tx.execute(RUNS_OF, (version,)).fetchall() if row[0] in line), None)
 
 
 MODEL_OF = "SELECT m.name FROM version v JOIN model m ON m.key = v.model WHERE v.key = ?"

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ..digest import JSON, to_bytes, to_text
+from ..digest import JSON, canonical, sha256, to_bytes, to_text
 from ..records import Artifact, ArtifactSource, Code, Dataset, Parent, Run
 from . import datasets as dataset_rows
 from . import facts
@@ -246,6 +246,28 @@ def parents_of(tx: sqlite3.Connection, wanted: str) -> defaultdict[int, list[Par
     for run, parent, kind in tx.execute(PARENTS, (wanted,)):
         found[run].append(Parent(parent, kind))
     return found
+
+
+RECORD = """
+    SELECT r.id, m.name, r.status, r.actor, r.started_at, r.ended_at, r.error, r.fit, CAST(r.seed AS TEXT), r.command,
+           lower(hex(e.digest)), lower(hex(c.digest)), r.code_commit, r.code_dirty, lower(hex(r.code_diff))
+      FROM run r JOIN model m ON m.key = r.model
+      LEFT JOIN environment e ON e.key = r.environment LEFT JOIN code c ON c.key = r.code
+     WHERE r.key = ?"""
+RECORD_PARAMS = "SELECT key, value FROM param WHERE run = ? ORDER BY key"
+RECORD_ARTIFACTS = """
+    SELECT a.name, lower(hex(b.digest)), a.kind, a.format, a.size FROM artifact a JOIN blob b ON b.key = a.blob
+     WHERE a.run = ? ORDER BY a.name"""
+
+
+def record_digest(tx: sqlite3.Connection, run: int) -> str:
+    """`sha256:…` over what is observed of a run and never changes once it has ended: its row, parameters and artifacts.
+
+    The event that ends a run names it, so that a changed row shows ('ifp-record/1' in docs/format.md).
+    """
+    row = tx.execute(RECORD, (run,)).fetchone()
+    rest = [tx.execute(query, (run,)).fetchall() for query in (RECORD_PARAMS, RECORD_ARTIFACTS)]
+    return sha256(canonical(["ifp-record/1", list(row), *rest]))
 
 
 SET_LIVE_BYTES = "UPDATE run SET live_bytes = ? WHERE key = ?"

@@ -2,16 +2,16 @@
 
 The order that keeps every promise: write a temporary file, fsync it, rename it to its digest, fsync the folder, and
 only then may a row name it. A crash leaves at most a file that nothing names. A blob is never changed once it has its
-name; the bytes that were hashed are the bytes that were written, whatever becomes of the source meanwhile.
+name; the bytes that were hashed are the bytes that were written, whatever becomes of the source meanwhile: those of its
+reflink, where there can be one. A file that is as it was when it was last kept is not read again (`statcache.py`).
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -19,12 +19,18 @@ import xxhash
 
 from .. import digest as digests
 from .. import tree
-from ..errors import IntegrityError, NotFound, StorageError, UsageError
+from ..errors import IfpError, IntegrityError, NotFound, StorageError, UsageError
 from ..records import Artifact, Blob
+from ..tree import Source
+from . import reflink, statcache
 from .overlap import BUFFERS, Flushing, Hashing
+from .statcache import StatCache
 
 OVERLAP_FROM = 8 << 20
 """Files of this many bytes are hashed and flushed by other threads while the first one reads and writes."""
+
+CLONE_FROM = 1 << 20
+"""Files of this many bytes share their blocks with the blob where the file system can; smaller ones are copied faster."""
 
 
 class BlobStore:
@@ -49,15 +55,16 @@ class BlobStore:
         Raises UsageError for what is missing, unreadable or no plain file or folder, Conflict for a file that changes
         while it is read, StorageError when the disk is full; each leaves nothing behind but whole blobs.
         """
-        if not os.path.isdir(path):
-            blob, anew, _ = self._put_file(path, progress)
-            return Artifact(name, blob.digest, blob.size, format, "file", anew, (blob,))
-        entries, blobs, any_anew = [], list[Blob](), False
-        for relative, real in tree.walk(path):
-            blob, anew, status = self._put_file(real, progress)
-            entries.append(tree.Entry(relative, tree.is_executable(status.st_mode), blob.size, blob.digest))
-            blobs.append(blob)
-            any_anew = any_anew or anew
+        with StatCache(self.root) as cache:
+            if not os.path.isdir(path):
+                blob, anew, _ = self._put_file(path, cache, progress)
+                return Artifact(name, blob.digest, blob.size, format, "file", anew, (blob,))
+            entries, blobs, any_anew = [], list[Blob](), False
+            for relative, real in tree.walk(path):
+                blob, anew, status = self._put_file(real, cache, progress)
+                entries.append(tree.Entry(relative, tree.is_executable(status.st_mode), blob.size, blob.digest))
+                blobs.append(blob)
+                any_anew = any_anew or anew
         if not entries:
             raise UsageError(f"{path} holds no file")
         listing, anew = self._put(tree.dump(entries))
@@ -86,6 +93,18 @@ class BlobStore:
                     blob = hashing.result(size)
             return Artifact(name, blob.digest, size, format, "file", self._name(temporary, descriptor, blob), (blob,)), said
 
+    def replace(self, digest: str, source: Path, *, progress: Callable[[int], None] | None = None) -> None:
+        """Put a copy of `source`, if it holds the bytes of this digest, in the place of a file that is missing or damaged.
+
+        Raises UsageError when there is no such file, IntegrityError when it holds other bytes; what was here then stays.
+        """
+        with self._temporary() as (temporary, descriptor):
+            with tree.steady(source) as opened:
+                blob = _fill(descriptor, opened, progress, durable=True)
+            if blob.digest != digest:
+                raise IntegrityError(f"{source} doesn't hold the bytes of {digest} either")
+            self._name(temporary, descriptor, blob, again=True)
+
     def read(self, digest: str) -> bytes:
         """A blob's bytes, verified. Raises NotFound when they are not here, IntegrityError when they are others."""
         try:
@@ -110,7 +129,8 @@ class BlobStore:
     def checkout(self, artifact: Artifact, dest: Path) -> Path:
         """Write an artifact to `dest`, verified: a file, or a folder for a tree. An existing folder takes a file in.
 
-        The whole appears at once, under its final name, or not at all. Raises UsageError when `dest` is taken.
+        The whole appears at once, under its final name, or not at all. It isn't flushed to the disk, as with git: after a
+        power cut it can be checked out again. Raises UsageError when `dest` is taken.
         """
         dest = dest.absolute()
         dest = dest / artifact.digest.removeprefix("sha256:")[:12] if dest.is_dir() and artifact.kind == "file" else dest
@@ -138,19 +158,12 @@ class BlobStore:
         return dest
 
     def _copy_out(self, digest: str, target: Path, *, executable: bool) -> None:
-        source, checksum = self.path(digest), hashlib.sha256()
+        source = self.path(digest)
         if not source.is_file():
             raise self._missing(digest)
-
-        with open(target, "xb") as file:
-
-            def take(chunk: memoryview) -> None:
-                checksum.update(chunk)
-                file.write(chunk)
-
-            tree.read_steadily(source, take)
-        if digests.to_text(checksum.digest()) != digest:
-            raise self._damaged(digest)
+        with open(target, "x+b") as file, tree.steady(source) as blob:
+            if _fill(file.fileno(), blob, None, durable=False).digest != digest:
+                raise self._damaged(digest)
         if executable:
             target.chmod(target.stat().st_mode | 0o111)
 
@@ -161,27 +174,39 @@ class BlobStore:
             blob = Blob(digests.sha256(data), len(data), xxhash.xxh3_128_hexdigest(data))
             return blob, self._name(temporary, descriptor, blob)
 
-    def _put_file(self, path: Path, progress: Callable[[int], None] | None) -> tuple[Blob, bool, os.stat_result]:
-        size = os.path.getsize(path) if os.path.isfile(path) else 0
-        large = size >= OVERLAP_FROM
-        with self._temporary() as (temporary, descriptor), Hashing(large) as hashing, Flushing(large, descriptor) as flushing:
+    def _put_file(
+        self, path: Path, cache: StatCache, progress: Callable[[int], None] | None
+    ) -> tuple[Blob, bool, os.stat_result]:
+        if found := self._known(path, cache):
+            blob, status = found
+            if progress is not None:
+                progress(blob.size)
+            return blob, False, status
+        with self._temporary() as (temporary, descriptor):
+            with tree.steady(path) as source:
+                noting = cache.is_worth_noting(source)
+                blob = _fill(descriptor, source, progress, durable=True)
+            anew = self._name(temporary, descriptor, blob)
+            if noting:
+                cache.note(source.status, blob, os.stat(self.path(blob.digest)))
+            return blob, anew, source.status
 
-            def take(chunk: memoryview) -> None:
-                hashing.update(chunk)
-                _write_all(descriptor, chunk)
-                flushing.wrote(len(chunk))
-                if progress is not None:
-                    progress(len(chunk))
+    def _known(self, path: Path, cache: StatCache) -> tuple[Blob, os.stat_result] | None:
+        """The blob of a file that is as it was when it was last read, if the blob's own file is too."""
+        try:
+            status = os.stat(path)
+            known = cache.find(status)
+            if known is None:
+                return None
+            kept = os.stat(self.path(known.blob.digest))
+        except (OSError, ValueError):  # reading it will tell
+            return None
+        return (known.blob, status) if (kept.st_size, statcache.mark_of(kept)) == (known.blob.size, known.mark) else None
 
-            status = tree.read_steadily(path, take, buffers=BUFFERS if large else 1)
-            flushing.finish()
-            blob = hashing.result(status.st_size)
-            return blob, self._name(temporary, descriptor, blob), status
-
-    def _name(self, temporary: Path, descriptor: int, blob: Blob) -> bool:
-        """Give a written temporary file its digest as name, durably; False when the blob was here before."""
+    def _name(self, temporary: Path, descriptor: int, blob: Blob, *, again: bool = False) -> bool:
+        """Give a written temporary file its digest as name, durably; False when the blob was here before, unless `again`."""
         final = self.path(blob.digest)
-        anew = not (final.is_file() and final.stat().st_size == blob.size)
+        anew = again or not _holds(final, blob)
         if anew:
             os.fchmod(descriptor, 0o444)
             os.fsync(descriptor)
@@ -211,7 +236,7 @@ class BlobStore:
         finally:
             if descriptor >= 0:
                 os.close(descriptor)
-            if os.path.lexists(path):
+            with suppress(OSError):  # it has its name, or the next gc removes it
                 path.unlink()
 
     def _make_folders(self) -> None:
@@ -230,6 +255,35 @@ class BlobStore:
         return IntegrityError(
             f"{self.path(digest)} no longer holds the bytes that it is named by: replace it with a good copy of {digest}"
         )
+
+
+def _fill(target: int, source: Source, progress: Callable[[int], None] | None, *, durable: bool) -> Blob:
+    """Give an empty file the bytes of another, cloned or copied; what it then holds. `durable`: an fsync will follow."""
+    size = source.status.st_size
+    cloned = size >= CLONE_FROM and reflink.clone(source.descriptor, target)
+    large, flushing = size >= OVERLAP_FROM, Flushing(target)
+    with Hashing(large) as hashing:
+
+        def take(chunk: memoryview) -> None:
+            hashing.update(chunk)
+            if not cloned:
+                _write_all(target, chunk)
+                if durable:
+                    flushing.wrote(len(chunk))
+            if progress is not None:
+                progress(len(chunk))
+
+        source.read(take, buffers=BUFFERS if large else 1, clone=target if cloned else None)
+        return hashing.result(size)
+
+
+def _holds(path: Path, blob: Blob) -> bool:
+    """Whether a file is this blob, whole and without rot. So bytes that are registered again mend a blob that isn't."""
+    checksum = xxhash.xxh3_128()
+    try:
+        return tree.read_steadily(path, checksum.update).st_size == blob.size and checksum.hexdigest() == blob.xxh3
+    except IfpError:
+        return False
 
 
 def _write_all(descriptor: int, data: memoryview) -> None:

@@ -3,37 +3,47 @@
 Nothing else begins or commits a transaction. A write begins with BEGIN IMMEDIATE, so that it never waits with a read
 lock in its hands; the journal is a rollback journal with synchronous=EXTRA, so that the .db is whole on disk whenever
 no write is in progress and a commit that was acknowledged survives a power cut (docs/decisions/001). A file of an older
-ifpdb is read through a migrated copy; the first write migrates the file (docs/decisions/008).
+ifpdb is read through a migrated copy; the first write migrates the file (docs/decisions/008). Writers stand in line
+(turns.py). SQLite waits for a lock in short slices, so that Ctrl-C is answered and the whole wait is within the timeout.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 from urllib.parse import quote
 from weakref import WeakSet
 
-from ..errors import Busy, IfpError, IntegrityError, NotFound, Refused, StorageError, UsageError
-from . import migrations
+from ..errors import Busy, IntegrityError, NotFound, Refused, StorageError, UsageError
+from ..settings import blob_folder
+from . import migrations, turns
 
 APPLICATION_ID = 0x69667031  # "ifp1"
 SCHEMA_NUMBER = 2
 MIN_READER = 1
 MIN_SQLITE = (3, 37, 0)
 TIMEOUT = 60.0
-"""Seconds that a write waits for another writer before it gives up with Busy."""
+"""Seconds that a transaction waits for others before it gives up with Busy."""
 
+_SLICE = 0.05
+"""Seconds that SQLite waits by itself, deaf to signals."""
 _MAGIC = b"SQLite format 3\0"
 _JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
 _STATEMENTS = 256
-_LEFT_TO_THE_PARENT: list[sqlite3.Connection | None] = []
+_LEFT_TO_PARENT: list[sqlite3.Connection] = []
 """Connections that came along in a fork: kept, since closing one could roll back what its owner is about to commit."""
+_IN_USE_BY_PARENT: set[tuple[int, int]] = set()
+"""Files that a fork came upon in a transaction. SQLite takes its parent's locks on them for its own, which the child lacks."""
+
+T = TypeVar("T")
 
 
 class Database:
@@ -46,73 +56,100 @@ class Database:
         self.path = path
         self.readonly = readonly
         self._timeout = TIMEOUT if timeout is None else timeout
+        self._line = blob_folder(path)
         self._lock = threading.RLock()
         self._connection: sqlite3.Connection | None = None
         self._older: sqlite3.Connection | None = None  # to an older file, when _connection is to its migrated copy
         self._copied = 0  # the older file's data_version before it was copied
-        self._process = os.getpid()
         self.opened_as: tuple[int, int] | None = None  # device and inode, while it is open
         _OPEN.add(self)
         with _explained(path, self._timeout):
-            self._connect()
+            self._connect(self._until())
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that sees one state of the registry and can't change it."""
-        with self._turn(), _explained(self.path, self._timeout):
-            connection = self._connect()
-            connection.execute("BEGIN")
-            try:
+        """A transaction that sees one state of the registry, as it is when the block begins, and can't change it."""
+        until = self._until()
+        with self._alone(until), _explained(self.path, self._timeout):
+            connection = self._connect(until)
+            with _ended_by(connection):
+                connection.execute("BEGIN")
+                _patiently(until, lambda: _number(connection))  # takes the lock
                 yield connection
-            finally:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
 
     @contextmanager
     def write(self) -> Iterator[sqlite3.Connection]:
         """A transaction that commits when the block ends and leaves nothing behind when it raises."""
         if self.readonly:
             raise Refused(f"{self.path} was opened read-only: open it without readonly=True to write")
-        with self._turn(), _explained(self.path, self._timeout):
-            connection = self._connect()
+        until, process = self._until(), os.getpid()
+        with turns.turn(self._line, until), self._alone(until), _explained(self.path, self._timeout):
+            connection = self._connect(until)
             while self._older is not None:
-                _migrate(self.path, self._timeout)
+                _migrate(self.path, until)
                 self.close()
-                connection = self._connect()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+                connection = self._connect(until)
+            with _ended_by(connection):
+                _patiently(until, lambda: connection.execute("BEGIN IMMEDIATE"))
+                began = time.monotonic()
                 _check_writable(connection, self.path)
                 yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
+                if process != os.getpid():
+                    raise Refused(f"{self.path}: a process forked inside a transaction can't commit it, its parent can")
+                until += time.monotonic() - began
+                _patiently(until, lambda: connection.execute("COMMIT"))
 
     def close(self) -> None:
-        """Let go of the file. The database can be used again; it opens anew."""
-        with self._turn():
+        """Let go of the file, when no other thread is at work in it. The database can be used again; it opens anew."""
+        with self._lock:
             for connection in (self._connection, self._older):
                 if connection is not None:
                     connection.close()
             self._connection = self._older = self.opened_as = None
 
-    def _turn(self) -> threading.RLock:
-        """The lock that threads take turns by. A forked child begins anew: its parent's lock may be held for ever there."""
-        if self._process != os.getpid():
-            self._process, self._lock = os.getpid(), threading.RLock()
-            _LEFT_TO_THE_PARENT.extend((self._connection, self._older))
-            self._connection = self._older = None
-        return self._lock
+    def _until(self) -> float:
+        return time.monotonic() + self._timeout
 
-    def _connect(self) -> sqlite3.Connection:
+    @contextmanager
+    def _alone(self, until: float) -> Iterator[None]:
+        """Keep other threads out. Raises Busy when one of them is at work for longer than the timeout."""
+        lock = self._lock
+        if not lock.acquire(timeout=max(0, until - time.monotonic())):
+            raise Busy(f"{self.path}: another thread was at work in it for longer than {self._timeout:g} s; try again")
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def leave_to_parent(self, *, idle: bool) -> None:
+        """Begin anew in a forked child; `idle` is whether no thread was at work in it."""
+        connections = [connection for connection in (self._connection, self._older) if connection is not None]
+        if self.opened_as and any(connection.in_transaction for connection in connections):
+            _IN_USE_BY_PARENT.add(self.opened_as)
+        _LEFT_TO_PARENT.extend(connections)
+        self._connection = self._older = self.opened_as = None
+        if not idle:
+            self._lock = threading.RLock()
+
+    def _connect(self, until: float) -> sqlite3.Connection:
         """The connection, made anew when the file was replaced (as `git checkout` does), or changed after it was copied."""
+        if self._connection is not None and self._connection.in_transaction:
+            raise UsageError(f"{self.path}: this thread is in a transaction: end it before the next one begins")
+        with _reachable(self.path):
+            return _patiently(until, self._connected)
+
+    def _connected(self) -> sqlite3.Connection:
         try:
             status = os.stat(self.path)
         except FileNotFoundError:
             self.close()
             raise NotFound(f"there is no registry at {self.path}: make one with ifp init") from None
         identity = (status.st_dev, status.st_ino)
+        if identity in _IN_USE_BY_PARENT:
+            raise Refused(
+                f"{self.path} can't be used here: this process was forked in the middle of a transaction on it; fork before "
+                f"that begins, or start the process by spawn"
+            )
         if self._connection is None or identity != self.opened_as or self._is_stale():
             self.close()
             check_header(self.path)
@@ -126,7 +163,7 @@ class Database:
         return self._connection
 
     def _opened(self) -> sqlite3.Connection:
-        connection = self._connection = _open(self.path, readonly=self.readonly, timeout=self._timeout)
+        connection = self._connection = _open(self.path, readonly=self.readonly)
         if _number(connection) < SCHEMA_NUMBER:
             self._older, self._copied = connection, _data_version(connection)
             self._connection = _migrated_copy(connection, self.path)
@@ -140,6 +177,36 @@ class Database:
 _OPEN: WeakSet[Database] = WeakSet()
 _LOOKING = threading.Lock()
 """Held while a file is looked at from outside SQLite, and while a database says that it is about to open one."""
+_MAKING = threading.Lock()
+"""Held while a file is made: its maker's connection belongs to no Database, so that `_is_open_here` doesn't see it."""
+_FORK_PATIENCE = 1.0
+"""Seconds that a fork waits for other threads to end their transactions."""
+_FORKING = threading.RLock()
+_held_over_fork: list[threading.RLock | threading.Lock] = []
+
+
+def _before_fork() -> None:
+    _FORKING.acquire()
+    until = time.monotonic() + _FORK_PATIENCE
+    for lock in (*(database._lock for database in list(_OPEN)), _MAKING, _LOOKING):
+        if lock.acquire(timeout=max(0, until - time.monotonic())):
+            _held_over_fork.append(lock)
+
+
+def _after_fork() -> None:
+    while _held_over_fork:
+        _held_over_fork.pop().release()
+    _FORKING.release()
+
+
+def _after_fork_in_child() -> None:
+    for database in list(_OPEN):
+        database.leave_to_parent(idle=database._lock in _held_over_fork)
+    _after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
 
 
 def create(path: Path) -> None:
@@ -147,7 +214,7 @@ def create(path: Path) -> None:
 
     Raises IntegrityError for a file that is something else, StorageError where nothing can be written.
     """
-    with _explained(path):
+    with _MAKING, _explained(path), _reachable(path):
         if path.exists() and path.stat().st_size and not _is_unfinished(path):
             check_header(path)
             return
@@ -174,17 +241,17 @@ def _fill(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA user_version = {SCHEMA_NUMBER}")
 
 
-def _migrate(path: Path, timeout: float) -> None:
+def _migrate(path: Path, until: float) -> None:
     """Give an older file today's schema, in one transaction; do nothing when another process was faster."""
-    with closing(_open_as(path, "rw", timeout)) as connection, closing(_fresh()) as fresh:
+    with closing(_patiently(until, lambda: _open_as(path, "rw"))) as connection, closing(fresh_registry()) as fresh:
         connection.execute("PRAGMA foreign_keys = OFF")  # inside a transaction it can't be set
-        connection.execute("BEGIN IMMEDIATE")
+        _patiently(until, lambda: connection.execute("BEGIN IMMEDIATE"))
         number = _number(connection)
         if number < SCHEMA_NUMBER:
             with _migrating(path, number):
                 migrations.migrate(connection, fresh)
                 migrations.verify(connection, fresh)
-        connection.execute("COMMIT")
+        _patiently(until, lambda: connection.execute("COMMIT"))
 
 
 def _migrated_copy(older: sqlite3.Connection, path: Path) -> sqlite3.Connection:
@@ -199,7 +266,7 @@ def _migrated_copy(older: sqlite3.Connection, path: Path) -> sqlite3.Connection:
         older.backup(copy)
         older.execute("ROLLBACK")
         copy.execute("PRAGMA foreign_keys = OFF")
-        with closing(_fresh()) as fresh, _migrating(path, number):
+        with closing(fresh_registry()) as fresh, _migrating(path, number):
             migrations.migrate(copy, fresh)
         copy.execute("PRAGMA query_only = ON")
     except BaseException:
@@ -208,7 +275,7 @@ def _migrated_copy(older: sqlite3.Connection, path: Path) -> sqlite3.Connection:
     return copy
 
 
-def _fresh() -> sqlite3.Connection:
+def fresh_registry() -> sqlite3.Connection:
     """An empty registry in memory: what a migration aims at."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     _fill(connection)
@@ -303,22 +370,22 @@ def _lfs_hint(header: bytes) -> str:
     return " but a Git LFS pointer; run git lfs pull" if header.startswith(b"version https://git-lfs") else ""
 
 
-def _open(path: Path, *, readonly: bool, timeout: float) -> sqlite3.Connection:
+def _open(path: Path, *, readonly: bool) -> sqlite3.Connection:
     try:
-        return _open_as(path, "ro" if readonly else "rw", timeout)
+        return _open_as(path, "ro" if readonly else "rw")
     except sqlite3.OperationalError as error:
         if not readonly or error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
             raise
     # A writer was killed and left a hot journal: only a connection that may write can roll it back.
-    connection = _open_as(path, "rw", timeout)
+    connection = _open_as(path, "rw")
     connection.execute("PRAGMA query_only = ON")
     return connection
 
 
-def _open_as(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
+def _open_as(path: Path, mode: str) -> sqlite3.Connection:
     uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
     connection = sqlite3.connect(
-        uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS
+        uri, uri=True, timeout=_SLICE, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS
     )
     try:
         _configure(connection)
@@ -351,6 +418,16 @@ def _check_writable(connection: sqlite3.Connection, path: Path) -> None:
     number = _number(connection)
     if number > SCHEMA_NUMBER:
         raise Refused(f"{path} was made by a newer ifpdb (schema {number}): {_UPGRADE}")
+    found = connection.execute(TRIGGERS).fetchone()[0]
+    if hashlib.sha256(found.encode()).hexdigest() != OUR_TRIGGERS:
+        raise Refused(f"{path} has triggers that ifpdb didn't make, or lacks its own; a write would run them: see ifp fsck")
+
+
+TRIGGERS = """
+    SELECT json_group_array(name || ' ' || sql)
+      FROM (SELECT name, sql FROM sqlite_schema WHERE type = 'trigger' ORDER BY name)"""
+OUR_TRIGGERS = "37d1fcdaf01158871facd7a2aba480050e6b7d282651955c05b2a883286b59b8"
+"""SHA-256 of what TRIGGERS gives in a new registry: the only SQL of a file that a write would run."""
 
 
 def _statements(script: str) -> Iterator[str]:
@@ -363,15 +440,46 @@ def _statements(script: str) -> Iterator[str]:
             statement = ""
 
 
+def _patiently(until: float, work: Callable[[], T]) -> T:
+    """Do it again while SQLite says that others are at work, until that time."""
+    while True:
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            time.sleep(0.001)
+
+
 @contextmanager
-def _explained(path: Path, timeout: float = TIMEOUT) -> Iterator[None]:
-    """Turn what SQLite and the file system say into an error that tells what to do."""
+def _ended_by(connection: sqlite3.Connection) -> Iterator[None]:
+    """Roll back what the block has begun and not committed; what a parent has begun is left to it."""
+    process = os.getpid()
     try:
         yield
-    except IfpError:
-        raise
+    finally:
+        if process == os.getpid() and connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+@contextmanager
+def _explained(path: Path, timeout: float = TIMEOUT) -> Iterator[None]:
+    """Turn what SQLite says into an error that tells what to do."""
+    try:
+        yield
     except sqlite3.Error as error:
         explain(error, path, timeout)
+    except UnicodeDecodeError as error:  # Python can't decode what SQLite quotes of a damaged schema
+        if b"malformed database schema" not in error.object:
+            raise
+        raise IntegrityError(f"{path} is damaged (its schema is no text): restore it from git or a backup") from error
+
+
+@contextmanager
+def _reachable(path: Path) -> Iterator[None]:
+    """Turn what the file system says into an error that tells of which file."""
+    try:
+        yield
     except OSError as error:
         raise StorageError(f"{error.filename or path}: {error.strerror or error}") from error
 
@@ -390,6 +498,10 @@ def explain(error: sqlite3.Error, path: Path, timeout: float = TIMEOUT) -> NoRet
         raise StorageError(f"{path}: the disk is full; nothing was changed; free some space and try again") from error
     if primary == sqlite3.SQLITE_READONLY:
         raise Refused(f"{path} can't be written ({error}): look at the permissions of the file and its folder") from error
+    if code == sqlite3.SQLITE_IOERR_DIR_FSYNC:
+        raise StorageError(
+            f"{path}: the change was made, but its folder can't be synced ({error}): a power cut could undo it"
+        ) from error
     if primary in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
         raise StorageError(f"{path}: the file system failed ({error}); nothing was changed") from error
     if primary == sqlite3.SQLITE_CONSTRAINT:

@@ -2,7 +2,8 @@
 
 One text line a point, `name TAB dataset TAB value TAB step TAB microseconds`, so that it can be watched with tail -f; a
 last line without its newline was cut off by a kill and is dropped. The process that runs holds a lock on the file:
-whoever can take that lock, on the same machine, knows that the run died.
+whoever can take that lock, on the same machine, knows that the run died. The file is durable before a row names the run;
+its points are only when they are sealed.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import IntegrityError, StorageError, UsageError
+from .blobs import _fsync_folder as fsync_folder
 
 try:
     import fcntl
@@ -51,6 +54,7 @@ class LiveWriter:
             self._file = open(self.path, "xb", buffering=0)  # noqa: SIM115  # held, and locked, until close
             _lock(self._file.fileno())
             self._file.write(f"ifp-live/1\t{run}\t{socket.gethostname()}\t{os.getpid()}\n".encode())
+            _make_durable(self._file.fileno(), self.path.parent)
         except OSError as error:
             raise StorageError(f"{self.path} can't be written: {error.strerror}") from error
         self._pid = os.getpid()
@@ -131,6 +135,8 @@ def live_runs(folder: Path) -> list[str]:
         return sorted(name.removesuffix(".points") for name in os.listdir(folder / "live") if name.endswith(".points"))
     except FileNotFoundError:
         return []
+    except OSError as error:
+        raise StorageError(f"{folder / 'live'} can't be read: {error.strerror}") from error
 
 
 def is_dead(folder: Path, run: str) -> bool:
@@ -149,13 +155,20 @@ def is_dead(folder: Path, run: str) -> bool:
 
 
 def read_points(folder: Path, run: str, start: int) -> tuple[list[Point], int]:
-    """The whole points from byte `start` on (0: from the first), and where they end."""
+    """The whole points from byte `start` on (0: from the first), and where they end.
+
+    A power cut can leave zeros where bytes were not yet on the disk; what was logged from there on is gone. Raises
+    IntegrityError for a line that is no point, StorageError when the file can't be read.
+    """
     try:
         data = live_path(folder, run).read_bytes()
     except FileNotFoundError:
         return [], start
+    except OSError as error:
+        raise StorageError(f"{live_path(folder, run)} can't be read: {error.strerror}") from error
     start = start or data.find(b"\n") + 1
-    end = data.rfind(b"\n") + 1
+    hole = data.find(b"\0", start)
+    end = data.rfind(b"\n", 0, hole if hole >= 0 else len(data)) + 1
     try:
         return list(_parse(data[start:end].decode())), max(end, start)
     except ValueError as error:
@@ -170,8 +183,16 @@ def _parse(text: str) -> Iterator[Point]:
 
 
 def forget(folder: Path, run: str) -> None:
-    """Remove the live file of a run whose points are all sealed."""
-    live_path(folder, run).unlink(missing_ok=True)
+    """Remove the live file of a run whose points are all sealed. One that can't be removed is left to the next writer."""
+    with suppress(OSError):
+        live_path(folder, run).unlink()
+
+
+def _make_durable(descriptor: int, folder: Path) -> None:
+    """See that a power cut can't take the file: a run that is on record without it would be in progress for ever."""
+    os.fsync(descriptor)
+    for place in (folder, folder.parent, folder.parent.parent):
+        fsync_folder(place)
 
 
 def _lock(descriptor: int) -> None:

@@ -66,52 +66,19 @@ class Hashing:
 
 
 class Flushing:
-    """Flushes a file's written bytes every FLUSH_EVERY, in a thread of its own when overlapped. The last fsync is not its."""
+    """Has the kernel begin, every FLUSH_EVERY bytes, to write them to the disk. It waits for nothing and takes no error from
+    the fsync at the end; where there is no such advice (macOS, Windows), that fsync writes it all.
 
-    def __init__(self, overlapped: bool, descriptor: int) -> None:
-        self._overlapped, self._descriptor = overlapped, descriptor
-        self._waiting, self._stopped = 0, False
-        self._failure: OSError | None = None
-        self._due = threading.Event()
-        self._thread = threading.Thread(target=self._work, daemon=True)
+    Tried and rejected: fdatasync in a thread of its own, which commits the file's growth to the journal each time.
+    """
 
-    def __enter__(self) -> Self:
-        if self._overlapped:
-            self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop()
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor, self._written, self._begun = descriptor, 0, 0
 
     def wrote(self, count: int) -> None:
         """Take note of bytes that were written."""
-        self._waiting += count
-        if self._waiting >= FLUSH_EVERY:
-            self._waiting = 0
-            self._due.set()
-
-    def finish(self) -> None:
-        """Stop, and raise the OSError that a flush met: the kernel tells a lost write only once, so fsync might not."""
-        self._stop()
-        if self._failure is not None:
-            raise self._failure
-
-    def _work(self) -> None:
-        while True:
-            self._due.wait()
-            self._due.clear()
-            if self._stopped:
-                return
-            try:
-                _flush(self._descriptor)
-            except OSError as error:
-                self._failure = self._failure or error
-
-    def _stop(self) -> None:
-        if self._thread.is_alive():
-            self._stopped = True
-            self._due.set()
-            self._thread.join()
-
-
-_flush = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync
+        self._written += count
+        if self._written - self._begun >= FLUSH_EVERY and hasattr(os, "posix_fadvise"):
+            # Advised that pages aren't needed, Linux writes those that are dirty, and drops only those that are clean.
+            os.posix_fadvise(self._descriptor, self._begun, self._written - self._begun, os.POSIX_FADV_DONTNEED)
+            self._begun = self._written

@@ -60,17 +60,30 @@ def query(db: Database, sql: str, params: Sequence[Any] | Mapping[str, Any] | No
         # Connecting a virtual table asks the authorizer for a write to sqlite_master; connected once, it asks no more.
         connection.execute("SELECT 1 FROM json_each('[]'), json_tree('[]')")
         connection.set_authorizer(authorize)
+        connection.set_progress_handler(_look_up, _STEPS)
         try:
             return _rows(tool, connection, sql, params)
         except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_INTERRUPT:
+                raise KeyboardInterrupt from None
             if denied or getattr(error, "sqlite_errorcode", None) in (sqlite3.SQLITE_AUTH, sqlite3.SQLITE_READONLY):
                 raise Refused(f"this query may only read: {error}") from error
             raise _explained(error) from error
         except (ValueError, OverflowError, sqlite3.Warning) as error:
             raise UsageError(f"one statement that gives rows, please: {error}") from None
         finally:
+            connection.set_progress_handler(None, 0)
             connection.set_authorizer(None)
             connection.execute("PRAGMA query_only = OFF")
+
+
+_STEPS = 100_000
+"""Steps of SQLite's machine between two looks at what happens outside: about a millisecond."""
+
+
+def _look_up() -> int:
+    """Let Python see a Ctrl-C, which ends the query by an error in here; SQLite itself would compute on for ever."""
+    return 0
 
 
 def _rows(tool: Any, connection: sqlite3.Connection, sql: str, params: Any) -> list[dict[str, Any]]:

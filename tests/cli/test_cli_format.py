@@ -17,7 +17,7 @@ from ifpdb import answers, records
 from ifpdb.capture.schema import validation
 from ifpdb.cli import cli as ifp_command
 from ifpdb.history import bisect, blame, explain
-from ifpdb.upkeep import chain
+from ifpdb.upkeep import backup, chain, doctor, findings, fsck, gc
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
 
@@ -52,6 +52,11 @@ def test_every_record_that_is_printed_is_on_the_page() -> None:
         ifp.FeatureSchema,
         ifp.Policy,
         chain.Verification,
+        findings.Damage,
+        fsck.Inspection,
+        *vars(gc).values(),
+        *vars(backup).values(),
+        *vars(doctor).values(),
     )
     known = {found.__name__ for found in homes if isinstance(found, type) and is_dataclass(found) and hasattr(found, "as_dict")}
     assert set(RECORDS) == known
@@ -99,7 +104,7 @@ def test_a_command_prints_the_keys_that_the_page_says(cli: Callable[..., Any], b
 INSIDE = {
     "weights": "Artifact", "artifacts": "Artifact", "data": "Dataset", "schema": "FeatureSchema", "code": "Code",
     "features": "Feature", "measurements": "Measurement", "gate": "Verdict", "checks": "Check", "runs": "Run",
-    "changes": "Change", "steps": "Step", "explain": "Step",
+    "changes": "Change", "garbage": "Garbage", "findings": "Finding", "steps": "Step", "explain": "Step",
 }  # fmt: skip
 
 

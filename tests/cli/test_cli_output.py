@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,29 @@ Cli = Callable[..., Any]
         ("\x1b[31mred", "\\x1b[31mred"),
         ("a\nb", "a\nb"),
         ("a\r\x07", "a\\r\\x07"),
+        ("a\u2028b\u202e", "a\\u2028b\\u202e"),
     ],
 )
 def test_control_characters_are_written_out(text: str, shown: str) -> None:
     assert output.printable(text) == shown
+
+
+def test_json_escapes_what_could_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    document = {"é\x7f\x9b": "\u202e\ud800\U000e0041 ✓\n"}
+    output.emit_json(document)
+    shown = capsys.readouterr().out
+    assert shown == '{\n  "é\\u007f\\u009b": "\\u202e\\ud800\\udb40\\udc41 ✓\\n"\n}\n'
+    assert json.loads(shown) == document
+
+
+def test_csv_writes_control_characters_out(capsys: pytest.CaptureFixture[str]) -> None:
+    output.emit_csv([{"a\x1b": "b\x9b", "c": ["\u202e"], "d": 1.5}])
+    assert capsys.readouterr().out == 'a\\x1b,c,d\r\nb\\x9b,"[""\\u202e""]",1.5\r\n'
+
+
+def test_the_headings_of_a_query_are_text_as_well(capsys: pytest.CaptureFixture[str]) -> None:
+    output.emit_table([["1"]], ["a\x1b\nb"])
+    assert capsys.readouterr().out == "a\\x1b b\n1\n"
 
 
 @pytest.mark.parametrize(

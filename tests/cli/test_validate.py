@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Said
 
 import ifpdb as ifp
 
-Cli = Callable[..., Said]
+Cli = Callable[..., Any]
 
 
 @pytest.fixture

@@ -115,7 +115,22 @@ def check_paths(tx: sqlite3.Connection, parents: Parents) -> None:
             assert all(parent in parents[child] for parent, child in itertools.pairwise(way))
 
 
-CHECKS = [check_walks, check_merge_bases, check_paths]
+def check_lines(tx: sqlite3.Connection, parents: Parents) -> None:
+    keys = grow(tx, parents)
+    for run in parents:
+        for order in (sorted(parents), sorted(parents, reverse=True)):
+            line = lineage.Above(tx, keys[run])
+            assert {one for one in order if keys[one] in line} == set(distances(parents, run))
+
+
+def check_first_nodes(tx: sqlite3.Connection, parents: Parents) -> None:
+    for run in grow(tx, parents):
+        whole = lineage.nodes(tx, run)
+        for limit in (1, 2, 3, len(whole), 100):
+            assert lineage.nodes(tx, run, limit=limit) == whole[:limit]
+
+
+CHECKS = [check_walks, check_merge_bases, check_paths, check_lines, check_first_nodes]
 
 
 @graphs

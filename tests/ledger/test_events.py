@@ -27,22 +27,6 @@ def connection(make: Make, registry: ifp.Registry) -> sqlite3.Connection:
     return sqlite3.connect(registry.path, isolation_level=None)
 
 
-def tampered(connection: sqlite3.Connection, *statements: str) -> list[tuple[str, str, str]]:
-    """The problems that the log has after a thief, who drops the triggers first, ran these statements."""
-    connection.execute("BEGIN")
-    for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
-        connection.execute(f"DROP TRIGGER {name}")
-    for statement in statements:
-        connection.execute(statement)
-    found = list(events.problems(connection))
-    connection.execute("ROLLBACK")
-    return found
-
-
-def test_an_untouched_log_has_no_problem(connection: sqlite3.Connection) -> None:
-    assert list(events.problems(connection)) == []
-
-
 def test_an_id_is_the_sha256_of_the_stored_canonical_bytes(connection: sqlite3.Connection) -> None:
     rows = connection.execute("SELECT id, body FROM event").fetchall()
     assert len(rows) == 3
@@ -98,42 +82,6 @@ def test_a_registered_event_holds_what_a_gate_judges_by(make: Make, registry: if
     assert event.detail["parents"] == [{"run": parent.run, "kind": "derived_from"}]
     assert [data["dataset"] for data in event.detail["data"]] == [version.data[0].digest]
     assert (event.detail["tags"], event.detail["labels"]) == (["q1"], ["2025-Q4"])
-
-
-def test_a_changed_body_shows(connection: sqlite3.Connection) -> None:
-    found = tampered(connection, "UPDATE event SET body = replace(body, 'try it', 'why not')")
-    assert [kind for kind, _, _ in found] == ["changed"]
-
-
-def test_a_cut_out_event_shows(connection: sqlite3.Connection) -> None:
-    found = tampered(connection, "DELETE FROM event WHERE key = 2")
-    assert "missing" in [kind for kind, _, _ in found]
-
-
-def test_a_cut_tail_shows_against_the_heads_on_record(connection: sqlite3.Connection) -> None:
-    found = tampered(connection, "DELETE FROM event WHERE key = 3")
-    assert [kind for kind, _, _ in found] == ["heads"]
-
-
-def test_a_cut_tail_with_mended_heads_shows_against_an_anchor(connection: sqlite3.Connection, registry: ifp.Registry) -> None:
-    anchor = registry.events()[-1].id
-    mended = "INSERT INTO head SELECT 'sha256:' || lower(hex(id)) FROM event WHERE key = 2"
-    assert tampered(connection, "DELETE FROM event WHERE key = 3", "DELETE FROM head", mended) == []
-    assert events.heads(connection) == [anchor]
-
-
-def test_an_event_that_is_not_later_than_its_parent_shows(connection: sqlite3.Connection) -> None:
-    body = json.loads(connection.execute("SELECT body FROM event WHERE key = 3").fetchone()[0])
-    body["at"] = "2001-01-01T00:00:00.000000Z"
-    text = digest.canonical(body)
-    identity = hashlib.sha256(text).hexdigest()
-    found = tampered(
-        connection,
-        "DELETE FROM event WHERE key = 3",
-        f"INSERT INTO event (key, id, body) VALUES (3, x'{identity}', '{text.decode()}')",
-        f"UPDATE head SET id = 'sha256:{identity}'",
-    )
-    assert [kind for kind, _, _ in found] == ["order"]
 
 
 def test_events_are_asked_for_by_model_kind_and_time(

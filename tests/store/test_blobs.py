@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import re
@@ -16,54 +15,16 @@ from typing import IO
 
 import pytest
 import xxhash
+from blobfolder import alter, keep, kept
 
 from ifpdb import tree
 from ifpdb.digest import sha256
-from ifpdb.errors import Conflict, IfpError, IntegrityError, NotFound, StorageError, UsageError
+from ifpdb.errors import Conflict, IntegrityError, NotFound, StorageError, UsageError
 from ifpdb.records import Artifact
 from ifpdb.store import blobs, overlap
 from ifpdb.store.blobs import OVERLAP_FROM, BlobStore
 
 NOTHING_HERE = "sha256:" + "0" * 64
-
-
-@pytest.fixture
-def store(folder: Path) -> BlobStore:
-    return BlobStore(folder / "ifp.cas")
-
-
-@pytest.fixture
-def model(folder: Path) -> Path:
-    """A model that is a folder: three files, two of them with the same bytes, one executable."""
-    for name, data in {"model/config.json": b"{}", "model/w/0": b"weights", "model/w/1": b"weights"}.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(data)
-    (folder / "model" / "w" / "0").chmod(0o755)
-    return folder / "model"
-
-
-def keep(store: BlobStore, path: Path, progress: Callable[[int], None] | None = None) -> Artifact:
-    return store.put_path(path, name="model", format="bytes", progress=progress)
-
-
-def kept(store: BlobStore) -> list[str]:
-    """The digests of all blobs, after a look at the rules that each must keep."""
-    assert not list((store.root / "tmp").glob("*"))
-    found = []
-    for path in sorted((store.root / "sha256").glob("*/*")):
-        digest = "sha256:" + path.parent.name + path.name
-        assert sha256(path.read_bytes()) == digest
-        assert path.stat().st_mode & 0o777 == 0o444
-        found.append(digest)
-    return found
-
-
-def alter(store: BlobStore, digest: str) -> None:
-    path = store.path(digest)
-    path.chmod(0o644)
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.write_bytes(data)
 
 
 @pytest.mark.parametrize("size", [0, 1, tree.CHUNK, tree.CHUNK + 1, OVERLAP_FROM - 1, OVERLAP_FROM, OVERLAP_FROM + 12345])
@@ -92,12 +53,37 @@ def test_the_same_bytes_are_kept_once(store: BlobStore, folder: Path) -> None:
     assert kept(store) == [first.digest]
 
 
-def test_a_cut_off_blob_is_made_whole_by_keeping_it_again(store: BlobStore) -> None:
-    digest = store.put_bytes(b"weights", name="model", format="bytes").digest
+def cut(store: BlobStore, digest: str) -> None:
     store.path(digest).chmod(0o644)
     store.path(digest).write_bytes(b"wei")
-    assert store.put_bytes(b"weights", name="model", format="bytes").stored_anew
+
+
+@pytest.mark.parametrize("damage", [cut, alter])
+@pytest.mark.parametrize("size", [7, OVERLAP_FROM])
+def test_a_damaged_blob_is_mended_by_keeping_its_bytes_again(
+    store: BlobStore, folder: Path, damage: Callable[[BlobStore, str], None], size: int
+) -> None:
+    (folder / "model.bin").write_bytes(b"w" * size)
+    digest = keep(store, folder / "model.bin").digest
+    damage(store, digest)
+    assert keep(store, folder / "model.bin").stored_anew
     assert kept(store) == [digest]
+
+
+def test_a_damaged_listing_and_its_files_are_mended_too(store: BlobStore, model: Path) -> None:
+    artifact = keep(store, model)
+    for digest in kept(store):
+        alter(store, digest)
+    assert keep(store, model).stored_anew
+    assert artifact.digest in kept(store)
+
+
+def test_keeping_other_bytes_leaves_a_damaged_blob_for_fsck_to_find(store: BlobStore) -> None:
+    digest = store.put_bytes(b"weights", name="model", format="bytes").digest
+    alter(store, digest)
+    damaged = store.path(digest).read_bytes()
+    store.put_bytes(damaged, name="model", format="bytes")
+    assert store.path(digest).read_bytes() == damaged
 
 
 def test_a_folder_is_kept_as_a_tree_whose_files_are_shared(store: BlobStore, model: Path) -> None:
@@ -190,60 +176,6 @@ def test_a_file_that_changes_meanwhile_is_refused_and_leaves_nothing(store: Blob
     assert kept(store) == []
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, RuntimeError])
-@pytest.mark.parametrize("size", [3 * tree.CHUNK, OVERLAP_FROM + tree.CHUNK])
-def test_an_interrupted_ingest_leaves_nothing(store: BlobStore, folder: Path, size: int, error: type[BaseException]) -> None:
-    (folder / "a").write_bytes(bytes(size))
-    threads = threading.active_count()
-    told: list[int] = []
-
-    def interrupt(count: int) -> None:
-        told.append(count)
-        if len(told) == 2:
-            raise error
-
-    with pytest.raises(error):
-        keep(store, folder / "a", interrupt)
-    assert kept(store) == []
-    assert threading.active_count() == threads
-    assert keep(store, folder / "a").stored_anew
-
-
-def test_an_interrupted_folder_leaves_only_whole_blobs(store: BlobStore, model: Path) -> None:
-    told: list[int] = []
-
-    def interrupt(count: int) -> None:
-        told.append(count)
-        if len(told) == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        keep(store, model, interrupt)
-    assert kept(store) == [sha256(b"{}")]
-
-
-FULL = """
-import resource, signal, sys
-from pathlib import Path
-from ifpdb.errors import StorageError
-from ifpdb.store.blobs import BlobStore
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (3 << 20, 3 << 20))
-try:
-    BlobStore(Path("ifp.cas")).put_path(Path("model.bin"), name="model", format="bytes")
-except StorageError as error:
-    print(error)
-"""
-
-
-def test_a_full_disk_is_told_and_nothing_is_left(store: BlobStore, folder: Path) -> None:
-    (folder / "model.bin").write_bytes(bytes(OVERLAP_FROM))
-    done = subprocess.run([sys.executable, "-c", FULL], capture_output=True, text=True)
-    assert "can't be written" in done.stdout
-    assert done.stderr == ""
-    assert kept(store) == []
-
-
 def test_a_store_that_cannot_be_made_is_told(folder: Path) -> None:
     (folder / "ifp.cas").touch()
     with pytest.raises(StorageError, match="can't be written"):
@@ -277,75 +209,6 @@ def test_a_store_without_a_folder_has_nothing(store: BlobStore) -> None:
     assert not store.has(NOTHING_HERE)
     with pytest.raises(NotFound):
         store.read(NOTHING_HERE)
-
-
-def test_a_file_is_checked_out_writable(store: BlobStore, folder: Path) -> None:
-    artifact = store.put_bytes(b"weights", name="model", format="bytes")
-    out = store.checkout(artifact, folder / "new" / "deep" / "model.bin")
-    assert out.read_bytes() == b"weights"
-    out.write_bytes(b"changed")
-    assert store.read(artifact.digest) == b"weights"
-
-
-def test_a_file_checked_out_into_a_folder_gets_a_name_of_its_digest(store: BlobStore, folder: Path) -> None:
-    artifact = store.put_bytes(b"weights", name="model", format="bytes")
-    (folder / "out").mkdir()
-    assert store.checkout(artifact, folder / "out") == folder / "out" / artifact.digest[7:19]
-
-
-@pytest.mark.parametrize("there", [None, "an empty folder"])
-def test_a_tree_is_checked_out_as_it_was(store: BlobStore, model: Path, folder: Path, there: str | None) -> None:
-    artifact = keep(store, model)
-    shutil.rmtree(model)
-    if there:
-        (folder / "out").mkdir()
-    out = store.checkout(artifact, folder / "out")
-    assert tree.hash_path(out)[0] == artifact.digest
-    assert tree.is_executable((out / "w" / "0").stat().st_mode)
-    assert not tree.is_executable((out / "w" / "1").stat().st_mode)
-
-
-def test_an_empty_current_folder_takes_a_tree(
-    store: BlobStore, model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    artifact = keep(store, model)
-    (folder / "out").mkdir()
-    monkeypatch.chdir(folder / "out")
-    store.checkout(artifact, Path())
-    assert tree.hash_path(folder / "out")[0] == artifact.digest
-
-
-@pytest.mark.parametrize("kind", ["file", "tree"])
-@pytest.mark.parametrize("taken", ["file", "dangling link", "full folder", "below a file"])
-def test_a_destination_that_is_taken_is_refused_and_stays(
-    store: BlobStore, model: Path, folder: Path, kind: str, taken: str
-) -> None:
-    artifact = keep(store, model if kind == "tree" else model / "config.json")
-    dest = folder / "out"
-    match taken:
-        case "file":
-            dest.write_bytes(b"mine")
-        case "dangling link":
-            dest.symlink_to("nowhere")
-        case "full folder":
-            dest.mkdir()
-            (dest / artifact.digest[7:19]).write_bytes(b"mine")
-        case "below a file":
-            (folder / "file").write_bytes(b"mine")
-            dest = folder / "file" / "out"
-    before = sorted(folder.rglob("*"))
-    with pytest.raises(IfpError):
-        store.checkout(artifact, dest)
-    assert sorted(folder.rglob("*")) == before
-
-
-def test_a_crafted_listing_writes_nothing_outside(store: BlobStore, folder: Path) -> None:
-    weights = store.put_bytes(b"weights", name="model", format="bytes")
-    listing = b'[["../escaped",false,7,"%s"]]' % weights.digest.encode()
-    crafted = store.put_bytes(listing, name="model", format="bytes")
-    with pytest.raises(IntegrityError, match="not the listing"):
-        store.checkout(Artifact("model", crafted.digest, 7, "bytes", "tree"), folder / "a" / "out")
-    assert not list(folder.rglob("escaped"))
 
 
 PUT = """
@@ -418,20 +281,6 @@ def test_every_name_is_made_durable_in_its_order(store: BlobStore, folder: Path,
     ]
 
 
-def test_a_failed_early_flush_is_told_and_leaves_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_descriptor: int) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(overlap, "_flush", fail)
-    monkeypatch.setattr(overlap, "FLUSH_EVERY", 1 << 20)
-    monkeypatch.setattr(blobs, "OVERLAP_FROM", 0)
-    (folder / "big.bin").write_bytes(bytes(4 << 20))
-    store = BlobStore(folder / "ifp.cas")
-    with pytest.raises(StorageError, match="Input/output error"):
-        store.put_path(folder / "big.bin", name="model", format="bytes")
-    assert [path for path in store.root.rglob("*") if path.is_file()] == []
-
-
 @pytest.mark.parametrize("size", [0, 1, (3 << 20) + 7])
 def test_overlapped_work_stores_the_same_bytes(folder: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     monkeypatch.setattr(overlap, "FLUSH_EVERY", 1 << 20)
@@ -457,13 +306,3 @@ def test_what_is_written_piece_by_piece_is_kept_like_any_other(store: BlobStore)
     assert (said, kept.size, kept.digest, kept.blobs) == (True, len(data), sha256(data), again.blobs)
     assert (kept.stored_anew, again.stored_anew) == (True, False)
     assert store.read(kept.digest) == data
-
-
-def test_what_fails_while_it_is_written_leaves_nothing(store: BlobStore) -> None:
-    def write(file: IO[bytes]) -> tuple[str, bool]:
-        file.write(b"half")
-        raise UsageError("it can't be kept")
-
-    with pytest.raises(UsageError, match="it can't be kept"):
-        store.put_written(write, name="model")
-    assert not [path for path in store.root.rglob("*") if path.is_file()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import signal
 import sqlite3
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -316,7 +317,8 @@ def test_a_closed_registry_opens_again_by_itself(db: Database) -> None:
     assert names(db) == ["fraud"]
 
 
-def test_threads_take_turns_with_one_registry(db: Database) -> None:
+def test_threads_take_turns_with_one_registry(path: Path) -> None:
+    db = Database(path)
     errors: list[BaseException] = []
 
     def work(thread: int) -> None:
@@ -582,3 +584,27 @@ def test_a_file_that_may_not_be_read_is_a_storage_error(shelf: Path) -> None:
 def test_a_folder_that_may_not_be_written_takes_no_registry(shelf: Path) -> None:
     with without_privileges(), pytest.raises(StorageError):
         create(shelf.with_name("other.db"))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TRIGGER z AFTER INSERT ON event BEGIN UPDATE run SET actor = 'mallory'; END",
+        "DROP TRIGGER event_never_goes",
+    ],
+)
+def test_a_file_with_other_triggers_is_read_but_not_written(folder: Path, statement: str) -> None:
+    create(folder / "ifp.db")
+    with closing(sqlite3.connect(folder / "ifp.db")) as other:
+        other.execute(statement)
+    database = Database(folder / "ifp.db")
+    with database.read() as tx:
+        assert tx.execute("SELECT count(*) FROM event").fetchone() == (0,)
+    with pytest.raises(Refused, match="triggers"), database.write():
+        pass
+
+
+def test_the_triggers_of_a_new_registry_are_ours(folder: Path) -> None:
+    create(folder / "ifp.db")
+    with Database(folder / "ifp.db").read() as tx:
+        assert hashlib.sha256(tx.execute(module.TRIGGERS).fetchone()[0].encode()).hexdigest() == module.OUR_TRIGGERS

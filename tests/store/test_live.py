@@ -111,9 +111,29 @@ def test_a_file_cut_anywhere_gives_the_whole_lines_before_the_cut(writer: live.L
 def test_a_line_that_is_no_point_is_told_by_its_file(writer: live.LiveWriter, folder: Path) -> None:
     writer.close()
     with open(writer.path, "ab") as file:
-        file.write(b"\0\0\0\n")
+        file.write(b"no point\n")
     with pytest.raises(IntegrityError, match=RUN):
         live.read_points(folder, RUN, 0)
+
+
+@pytest.mark.parametrize("written", [4, 20, 30])
+def test_zeros_that_a_power_cut_left_end_the_points(writer: live.LiveWriter, folder: Path, written: int) -> None:
+    for step in range(3):
+        writer.log("f1", "", 0.5, step)
+    writer.close()
+    whole = writer.path.read_bytes()
+    header = whole.index(b"\n") + 1
+    hole = len(whole) - written
+    writer.path.write_bytes(whole[:hole] + bytes(2) + whole[hole + 2 :])
+    points, end = live.read_points(folder, RUN, 0)
+    assert [p.step for p in points] == list(range(whole[header:hole].count(b"\n")))
+    assert end == whole[:hole].rindex(b"\n") + 1
+
+
+def test_a_sealed_file_that_can_not_be_removed_is_left_to_the_next_writer(folder: Path) -> None:
+    live.live_path(folder, RUN).mkdir(parents=True)  # which unlink refuses, for root too
+    live.forget(folder, RUN)
+    assert live.live_runs(folder) == [RUN]
 
 
 def test_no_file_has_no_points(folder: Path) -> None:

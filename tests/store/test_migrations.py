@@ -114,7 +114,7 @@ def do_nothing(db: Database) -> None:
 
 def is_whole(path: Path) -> bool:
     """Whether the file has the number and the schema of a fresh registry, and SQLite finds nothing wrong with it."""
-    with closing(module._fresh()) as fresh:
+    with closing(module.fresh_registry()) as fresh:
         return (
             ask(path, DEFINITIONS) == fresh.execute(DEFINITIONS).fetchall()
             and check_header(path) == SCHEMA_NUMBER
@@ -493,7 +493,7 @@ def test_a_changed_schema_needs_no_code(old: Path, old_text: str, new_text: str)
     ("old_text", "new_text", "error", "why"),
     [
         ("  name TEXT NOT NULL UNIQUE\n", "  note TEXT NOT NULL,\n  name TEXT\n", IntegrityError, "breaks a rule"),
-        ("INDEX run_version ON run(version, registered_at, id)", "UNIQUE INDEX run_version ON run(model)", IntegrityError, "a rule"),
+        ("INDEX run_model ON run(model, started_at)", "UNIQUE INDEX run_model ON run(model)", IntegrityError, "a rule"),
         ("(length(xxh3) = 16)", "(1) UNIQUE, CHECK (size > 1)", IntegrityError, "breaks a rule"),
         ("(length(xxh3) = 16)", "(1), UNIQUE (size) ON CONFLICT IGNORE", IntegrityError, "not every row of blob"),
         ("  error         TEXT,", "  failure       TEXT,", Refused, r"no column run\.error"),

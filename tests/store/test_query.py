@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -151,6 +153,15 @@ def test_every_view_can_be_read(db: Database) -> None:
     assert len(views) > 5
     for view in views:
         assert query(db, f'SELECT * FROM "{view["name"]}"', None) is not None
+
+
+def test_a_query_without_end_is_ended_by_ctrl_c(db: Database) -> None:
+    timer = threading.Timer(0.2, _thread.interrupt_main)
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        query(db, "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n", None)
+    timer.join()
+    add(db, "churn")
 
 
 def test_the_transaction_of_a_query_is_over_when_it_returns(db: Database) -> None:

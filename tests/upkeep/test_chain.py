@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sqlite3
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import ifpdb as ifp
+from ifpdb import digest
+from ifpdb.upkeep import chain
 from ifpdb.upkeep.chain import Verification, verify
 
 Make = Callable[..., ifp.Version]
@@ -66,6 +69,75 @@ def test_what_a_thief_did_shows(busy: ifp.Registry, statement: str, kind: str) -
     found = after(busy, statement)
     assert not found.ok
     assert kind in [problem[0] for problem in found.problems]
+
+
+@pytest.fixture
+def connection(make: Make, registry: ifp.Registry) -> sqlite3.Connection:
+    """A bare connection to a registry with a little log, as another program would open it."""
+    make("a", tags=["q1"])
+    make("b")
+    registry.model("fraud").promote("v1", "shadow", reason="try it")
+    return sqlite3.connect(registry.path, isolation_level=None)
+
+
+def tampered(connection: sqlite3.Connection, *statements: str) -> list[tuple[str, str, str]]:
+    """The problems that the log has after a thief, who drops the triggers first, ran these statements."""
+    connection.execute("BEGIN")
+    for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+        connection.execute(f"DROP TRIGGER {name}")
+    for statement in statements:
+        connection.execute(statement)
+    found = list(chain.problems(connection, dict(connection.execute(chain.TIMES).fetchall())))
+    connection.execute("ROLLBACK")
+    return found
+
+
+def test_an_untouched_log_has_no_problem(connection: sqlite3.Connection) -> None:
+    assert list(chain.problems(connection, dict(connection.execute(chain.TIMES).fetchall()))) == []
+
+
+def test_a_changed_body_shows(connection: sqlite3.Connection) -> None:
+    found = tampered(connection, "UPDATE event SET body = replace(body, 'try it', 'why not')")
+    assert [kind for kind, _, _ in found] == ["changed"]
+
+
+def test_a_cut_out_event_shows(connection: sqlite3.Connection) -> None:
+    found = tampered(connection, "DELETE FROM event WHERE key = 2")
+    assert "missing" in [kind for kind, _, _ in found]
+
+
+def test_a_cut_tail_shows_against_the_heads_on_record(connection: sqlite3.Connection) -> None:
+    found = tampered(connection, "DELETE FROM event WHERE key = 3")
+    assert [kind for kind, _, _ in found] == ["heads"]
+
+
+def test_a_cut_tail_with_mended_heads_shows_against_an_anchor(busy: ifp.Registry) -> None:
+    anchors = [event.id for event in busy.events()]
+    mended = "INSERT INTO head SELECT 'sha256:' || lower(hex(id)) FROM event WHERE key = 2"
+    cut = ("DELETE FROM event WHERE key = 3", "DELETE FROM head", mended, "UPDATE version SET stage = 'staging'")
+    assert verify(busy, anchors=anchors).ok
+    assert after(busy, *cut).ok, "by itself nothing tells"
+    found = verify(busy, anchors=anchors)
+    assert [(kind, event) for kind, event, _ in found.problems] == [("anchor", anchors[2])]
+
+
+def test_an_anchor_is_a_digest(busy: ifp.Registry) -> None:
+    with pytest.raises(ifp.UsageError, match="no digest"):
+        verify(busy, anchors=["HEAD"])
+
+
+def test_an_event_that_is_not_later_than_its_parent_shows(connection: sqlite3.Connection) -> None:
+    body = json.loads(connection.execute("SELECT body FROM event WHERE key = 3").fetchone()[0])
+    body["at"] = "2001-01-01T00:00:00.000000Z"
+    text = digest.canonical(body)
+    identity = hashlib.sha256(text).hexdigest()
+    found = tampered(
+        connection,
+        "DELETE FROM event WHERE key = 3",
+        f"INSERT INTO event (key, id, body) VALUES (3, x'{identity}', '{text.decode()}')",
+        f"UPDATE head SET id = 'sha256:{identity}'",
+    )
+    assert [kind for kind, _, _ in found] == ["order"]
 
 
 def test_a_moved_registry_has_the_same_digest(busy: ifp.Registry, tmp_path_factory: pytest.TempPathFactory) -> None:

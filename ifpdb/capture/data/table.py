@@ -109,10 +109,15 @@ class Table:
         """`sha256:…` of the table. Raises UsageError for one without rows."""
         if not self.rows:
             raise UsageError("the table has no rows: an empty table trains nothing")
-        whole = hashlib.sha256(b"ifp-table/1\0" + struct.pack("<QI", self.rows, len(self._columns)))
-        for one in self._columns:
-            whole.update(_prefixed(one.of.name) + _prefixed(one.of.type) + one.digest(self.rows))
-        return "sha256:" + whole.hexdigest()
+        return table_digest(self.rows, [(one.of.name, one.of.type, one.digest(self.rows)) for one in self._columns])
+
+
+def table_digest(rows: int, columns: Sequence[tuple[str, str, bytes]]) -> str:
+    """`sha256:…` of a table, from the name, the type and the digest of each column."""
+    whole = hashlib.sha256(b"ifp-table/1\0" + struct.pack("<QI", rows, len(columns)))
+    for name, type, digest in columns:
+        whole.update(_prefixed(name) + _prefixed(type) + digest)
+    return "sha256:" + whole.hexdigest()
 
 
 def leaf_digest(pieces: Iterable[bytes | memoryview]) -> bytes:

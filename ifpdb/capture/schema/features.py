@@ -173,7 +173,7 @@ def _bytes_of(path: Path) -> bytes:
 
 def _parse(text: bytes, where: str) -> JSON:
     try:
-        return json.loads(text, parse_constant=_no_constant)
+        return json.loads(text, parse_constant=_no_constant, object_pairs_hook=_unrepeated)
     except UnicodeDecodeError:
         raise UsageError(f"{where} is not UTF-8 text") from None
     except ValueError as error:
@@ -184,6 +184,15 @@ def _parse(text: bytes, where: str) -> JSON:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not JSON; leave min or max out, or write null")
+
+
+def _unrepeated(pairs: list[tuple[str, JSON]]) -> dict[str, JSON]:
+    """An object whose keys stand there once: JSON readers differ in which one they keep."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands twice in one object")
+    return found
 
 
 def _feature(row: object, where: str, index: int) -> Feature:
@@ -232,6 +241,8 @@ def _check_whole(features: list[Feature], where: str) -> None:
             raise UsageError(f"{named}: the name stands twice")
         if feature.type not in TYPES:
             raise UsageError(f"{named}: type {feature.type!r} is not one of {', '.join(TYPES)}")
+        if feature.type in ("number", "integer") and (isinstance(feature.min, str) or isinstance(feature.max, str)):
+            raise UsageError(f"{named}: min and max of a number are numbers")
         if feature.min is not None and feature.max is not None and not _in_order(feature.min, feature.max):
             raise UsageError(f"{named}: min {feature.min!r} is not below max {feature.max!r}")
         if (feature.dtype is None) != (feature.shape is None) or (feature.shape is not None and feature.type != "tensor"):

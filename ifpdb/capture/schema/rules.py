@@ -95,8 +95,8 @@ class Number(Rule):
 
     def __init__(self, feature: Feature) -> None:
         super().__init__(feature)
-        self.low = -_INFINITY if feature.min is None else float(feature.min)
-        self.high = _INFINITY if feature.max is None else float(feature.max)
+        self.low = float(feature.min) if isinstance(feature.min, int | float) else -_INFINITY
+        self.high = float(feature.max) if isinstance(feature.max, int | float) else _INFINITY
 
     def code_of(self, value: Any) -> str | None:
         if (type(value) is float or type(value) is int) and self.low <= value <= self.high:

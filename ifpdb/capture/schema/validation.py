@@ -191,8 +191,8 @@ class _Block:
 def _limits(feature: Feature) -> tuple[Any, Any]:
     if feature.type == "boolean":
         return 0, 1
-    low = float("-inf") if feature.min is None else feature.min
-    return low, float("inf") if feature.max is None else feature.max
+    low = feature.min if isinstance(feature.min, int | float) else float("-inf")
+    return low, feature.max if isinstance(feature.max, int | float) else float("inf")
 
 
 def _is_numeric(features: tuple[Feature, ...]) -> bool:

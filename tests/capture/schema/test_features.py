@@ -90,7 +90,9 @@ def test_each_type_is_one(type: str) -> None:
         (one(min=float("nan")), "feature 0: min"),
         (one(max=float("inf")), "feature 0: max"),
         (one(min=2, max=1), "is not below max"),
-        (one(min="a", max=1), "is not below max"),
+        (one(min="a", max=1), "min and max of a number are numbers"),
+        (one(type="integer", max="9"), "min and max of a number are numbers"),
+        (one(type="timestamp", min="a", max=1), "is not below max"),
         (one(min=True), "feature 0: min"),
         (one(categories="DE"), "feature 0: categories"),
         (one(categories=[None]), "feature 0: categories"),
@@ -120,6 +122,7 @@ def test_a_wrong_schema_is_refused_with_what_is_wrong(document: Any, why: str) -
         (b'{"features": [{"name": "a", "type": "number", "min": NaN}]}', "NaN is not JSON"),
         (b"\xff\xfe\xff", "is not UTF-8|is not JSON"),
         (b"[" * 100_000, "nests too deep"),
+        (b'{"features": [{"name": "a", "type": "number", "min": 1, "min": 2}]}', "'min' stands twice"),
         (b'{"features": [{"name": "a"}]}', "feature 0: type"),
     ],
 )

@@ -1,0 +1,135 @@
+"""The log against the rows that follow from it: lineage, tags, labels, measurements and how runs ended."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from sqlite3 import Connection
+from typing import Any
+
+from ..ledger.runs import record_digest
+from .findings import Damage
+
+TOLD = """
+    SELECT kind, model, run, version, at, json_extract(body, '$.detail') FROM event
+     WHERE kind IN ('run_started', 'registered', 'linked', 'measured', 'tagged', 'untagged', 'labelled', 'run_ended')
+     ORDER BY at, id"""
+
+
+@dataclass(slots=True)
+class Told:
+    """What the log says, folded by (at, id). Versions are (model, digest), edges (parent, kind), metrics (name, dataset)."""
+
+    edges: dict[str, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
+    tags: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
+    labels: dict[tuple[str, str], str] = field(default_factory=dict)
+    metrics: dict[str, dict[tuple[str, str | None], tuple[float, str]]] = field(default_factory=lambda: defaultdict(dict))
+    registered: dict[str, tuple[str, str]] = field(default_factory=dict)
+    status: dict[str, str] = field(default_factory=dict)
+    records: dict[str, str] = field(default_factory=dict)
+
+
+def read(tx: Connection, told: Told) -> None:
+    """Fold the whole log into `told`, which holds what could be read where that fails."""
+    for kind, model, run, version, at, text in tx.execute(TOLD):
+        detail: dict[str, Any] = json.loads(text or "{}")
+        place = (model, version)
+        if kind in ("run_started", "registered"):
+            told.edges[run].update((parent["run"], parent["kind"]) for parent in detail["parents"])
+        if kind == "run_started":
+            told.status[run] = "running"
+        elif kind == "run_ended":
+            told.status[run] = detail["status"]
+        elif kind == "linked":
+            told.edges[run].add((detail["parent"], detail["lineage"]))
+        elif kind == "labelled":
+            told.labels[model, detail["label"]] = version
+        elif kind == "untagged":
+            told.tags[place].difference_update(detail["tags"])
+        elif kind == "tagged":
+            told.tags[place].update(detail["tags"])
+        if kind == "registered":
+            told.registered.setdefault(run, (version, at))
+            told.tags[place].update(detail["tags"])
+            told.labels.update({(model, label): version for label in detail["labels"]})
+        if "record" in detail:
+            told.records[run] = detail["record"]
+        if kind in ("registered", "measured"):
+            for one in detail["metrics"]:
+                told.metrics[run][one["metric"], one["dataset"]] = (float(one["value"]), at)
+
+
+RUNS = """
+    SELECT r.id, r.status, v.sha256, r.registered_at FROM run r LEFT JOIN version v ON v.key = r.version ORDER BY r.key"""
+
+
+def runs(tx: Connection, told: Told) -> Iterator[Damage]:
+    """A run registered what the log says, when it says, and ended so."""
+    here = set[str]()
+    for run, status, version, at in tx.execute(RUNS):
+        here.add(run)
+        if (None if version is None else (version, at)) != told.registered.get(run):
+            yield Damage("run", version or "", f"{run} registered another version, or at another time, than the log says")
+        if status != told.status.get(run, "finished"):
+            yield Damage("run", "", f"{run} is {status}, but the log says {told.status.get(run, 'finished')}")
+    for run in {*told.registered, *told.status} - here:
+        yield Damage("run", "", f"{run} is in the log, but it is not here")
+
+
+KEYS = "SELECT key, id FROM run"
+
+
+def records(tx: Connection, told: Told) -> Iterator[Damage]:
+    """What was observed of a run that has ended is what the event that ended it says."""
+    for key, run in tx.execute(KEYS).fetchall():
+        if run in told.records and record_digest(tx, key) != told.records[run]:
+            yield Damage("run", "", f"the record of {run} is not the one that it ended with")
+
+
+EDGES = "SELECT c.id, p.id, e.kind FROM edge e JOIN run c ON c.key = e.child JOIN run p ON p.key = e.parent"
+
+
+def lineage(tx: Connection, told: Told) -> Iterator[Damage]:
+    """Every edge is in the log, and every one of the log is here."""
+    held = {(child, (parent, kind)) for child, parent, kind in tx.execute(EDGES)}
+    known = {(child, edge) for child, edges in told.edges.items() for edge in edges}
+    for child, (parent, kind) in sorted(held - known):
+        yield Damage("lineage", "", f"no event says that {child} was {kind} {parent}")
+    for child, (parent, kind) in sorted(known - held):
+        yield Damage("lineage", "", f"the log says that {child} was {kind} {parent}, but that edge is not here")
+
+
+TAGS = "SELECT m.name, v.sha256, t.name FROM tag t JOIN version v ON v.key = t.version JOIN model m ON m.key = v.model"
+LABELS = "SELECT m.name, l.name, v.sha256 FROM label l JOIN version v ON v.key = l.version JOIN model m ON m.key = l.model"
+
+
+def names(tx: Connection, told: Told) -> Iterator[Damage]:
+    """Tags and labels are where the log put them last."""
+    tags = {((model, version), tag) for model, version, tag in tx.execute(TAGS)}
+    known = {(place, tag) for place, found in told.tags.items() for tag in found}
+    for (model, version), tag in sorted(tags ^ known):
+        why = "no event says so" if ((model, version), tag) in tags else "the log says so, but it doesn't"
+        yield Damage("tag", version, f"{model} bears the tag {tag}: {why}")
+    labels = {(model, label): version for model, label, version in tx.execute(LABELS)}
+    for place in sorted(labels.keys() | told.labels.keys()):
+        if labels.get(place) != told.labels.get(place):
+            yield Damage("label", labels.get(place, ""), f"the label {place[1]} of {place[0]} is not where the log put it")
+
+
+METRICS = """
+    SELECT r.id, x.name, coalesce('sha256:' || nullif(lower(hex(d.digest)), ''), d.pointer), x.last, x.at
+      FROM metric x JOIN run r ON r.key = x.run LEFT JOIN dataset d ON d.key = x.dataset"""
+
+
+def metrics(tx: Connection, told: Told) -> Iterator[Damage]:
+    """A metric is what the log says, unless points were logged after that."""
+    left = {(run, place): value for run, found in told.metrics.items() for place, value in found.items()}
+    for run, name, dataset, last, at in tx.execute(METRICS):
+        value, since = left.pop((run, (name, dataset)), (None, ""))
+        if value is not None and at <= since and repr(value) != repr(math.nan if last is None else last):
+            yield Damage("metric", "", f"{name} of {run} is {last}, but the log says {value}")
+    for run, (name, _) in left:
+        yield Damage("metric", "", f"the log tells {name} of {run}, but it is not here")
