@@ -164,10 +164,10 @@ class Registry:
             key = resolve.resolve(tx, run, now=self.now()).run
             return metrics.points_of(tx, key, metric)
 
-    def lineage(self, ref: str) -> answers.Lineage:
-        """A run and all its ancestors, children before parents."""
+    def lineage(self, ref: str, *, limit: int | None = None) -> answers.Lineage:
+        """A run and all its ancestors, children before parents; with `limit`, the first so many."""
         with self.reading() as tx:
-            return answers.Lineage(lineage.nodes(tx, resolve.resolve(tx, ref, now=self.now()).run))
+            return answers.Lineage(lineage.nodes(tx, resolve.resolve(tx, ref, now=self.now()).run, limit=limit))
 
     def ancestors(self, ref: str, *, depth: int | None = None) -> list[Kin]:
         """What a version or run came from, the nearest first; at most `depth` edges away."""

@@ -27,13 +27,14 @@ _KIN: list[Column] = [
 @command("log", output="table")
 @click.argument("ref")
 @click.option("--graph", is_flag=True, help="Draw the branches.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Show only the first N.")
 @click.option(
     "--svg", "picture", type=click.Path(dir_okay=False, writable=True), help="Write them to a file, as an SVG picture."
 )
-def log(session: Session, ref: str, graph: bool, picture: str | None) -> None:
+def log(session: Session, ref: str, graph: bool, limit: int | None, picture: str | None) -> None:
     """Show the ancestry of REF, children before their parents."""
     with session.reading() as registry:
-        nodes = registry.lineage(ref)
+        nodes = registry.lineage(ref, limit=limit)
     if picture is not None:
         _write(Path(picture), nodes.svg())
         return
