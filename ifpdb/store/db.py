@@ -57,7 +57,7 @@ class Database:
         self.readonly = readonly
         self._timeout = TIMEOUT if timeout is None else timeout
         self._line = blob_folder(path)
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()  # held by the thread that is at work in it
         self._connection: sqlite3.Connection | None = None
         self._older: sqlite3.Connection | None = None  # to an older file, when _connection is to its migrated copy
         self._copied = 0  # the older file's data_version before it was copied
@@ -101,7 +101,7 @@ class Database:
 
     def close(self) -> None:
         """Let go of the file, when no other thread is at work in it. The database can be used again; it opens anew."""
-        with self._lock:
+        with self.lock:
             for connection in (self._connection, self._older):
                 if connection is not None:
                     connection.close()
@@ -113,7 +113,7 @@ class Database:
     @contextmanager
     def _alone(self, until: float) -> Iterator[None]:
         """Keep other threads out. Raises Busy when one of them is at work for longer than the timeout."""
-        lock = self._lock
+        lock = self.lock
         if not lock.acquire(timeout=max(0, until - time.monotonic())):
             raise Busy(f"{self.path}: another thread was at work in it for longer than {self._timeout:g} s; try again")
         try:
@@ -129,16 +129,16 @@ class Database:
         _LEFT_TO_PARENT.extend(connections)
         self._connection = self._older = self.opened_as = None
         if not idle:
-            self._lock = threading.RLock()
+            self.lock = threading.RLock()
 
     def _connect(self, until: float) -> sqlite3.Connection:
         """The connection, made anew when the file was replaced (as `git checkout` does), or changed after it was copied."""
         if self._connection is not None and self._connection.in_transaction:
             raise UsageError(f"{self.path}: this thread is in a transaction: end it before the next one begins")
         with _reachable(self.path):
-            return _patiently(until, self._connected)
+            return _patiently(until, lambda: self._connected(until))
 
-    def _connected(self) -> sqlite3.Connection:
+    def _connected(self, until: float) -> sqlite3.Connection:
         try:
             status = os.stat(self.path)
         except FileNotFoundError:
@@ -152,7 +152,7 @@ class Database:
             )
         if self._connection is None or identity != self.opened_as or self._is_stale():
             self.close()
-            check_header(self.path)
+            check_header(self.path, until=until)
             with _LOOKING:
                 self.opened_as = identity
             try:
@@ -188,9 +188,8 @@ _held_over_fork: list[threading.RLock | threading.Lock] = []
 def _before_fork() -> None:
     _FORKING.acquire()
     until = time.monotonic() + _FORK_PATIENCE
-    for lock in (*(database._lock for database in list(_OPEN)), _MAKING, _LOOKING):
-        if lock.acquire(timeout=max(0, until - time.monotonic())):
-            _held_over_fork.append(lock)
+    locks: list[threading.RLock | threading.Lock] = [*(database.lock for database in list(_OPEN)), _MAKING, _LOOKING]
+    _held_over_fork.extend(lock for lock in locks if lock.acquire(timeout=max(0, until - time.monotonic())))
 
 
 def _after_fork() -> None:
@@ -201,7 +200,7 @@ def _after_fork() -> None:
 
 def _after_fork_in_child() -> None:
     for database in list(_OPEN):
-        database.leave_to_parent(idle=database._lock in _held_over_fork)
+        database.leave_to_parent(idle=database.lock in _held_over_fork)
     _after_fork()
 
 
@@ -311,16 +310,16 @@ def schema_sql() -> str:
     return (inside if inside.exists() else package.parent / "schema.sql").read_text(encoding="utf-8")
 
 
-def check_header(path: Path) -> int:
+def check_header(path: Path, *, until: float | None = None) -> int:
     """The schema's number in the file's header.
 
-    Raises IntegrityError for what is no registry, Refused for one in WAL mode.
+    Raises IntegrityError for what is no registry, Refused for one in WAL mode, Busy where only SQLite may look and has to
+    wait for writers for longer than time.monotonic() says `until` (default: 60 s from now).
     """
-    with _LOOKING:
-        if _is_open_here(os.stat(path)):
-            return _number_by_sqlite(path)
-        with open(path, "rb") as file:
-            header = file.read(100)
+    header = _header(path)
+    if header is None:
+        with _explained(path):
+            return _patiently(time.monotonic() + TIMEOUT if until is None else until, lambda: _number_by_sqlite(path))
     if header and header[68:72] != APPLICATION_ID.to_bytes(4, "big") and _is_unfinished(path):
         raise IntegrityError(f"{path} was not finished, its maker was killed: run ifp init to make it anew")
     if not header:
@@ -337,6 +336,15 @@ def check_header(path: Path) -> int:
     return int.from_bytes(header[60:64], "big")
 
 
+def _header(path: Path) -> bytes | None:
+    """The file's first 100 bytes; None where this process has it open, since to close it would drop locks."""
+    with _LOOKING:
+        if _is_open_here(os.stat(path)):
+            return None
+        with open(path, "rb") as file:
+            return file.read(100)
+
+
 def _is_open_here(status: os.stat_result) -> bool:
     """Whether this process has the file open. To close a descriptor of it would then drop every POSIX lock on it.
 
@@ -346,12 +354,13 @@ def _is_open_here(status: os.stat_result) -> bool:
 
 
 def _number_by_sqlite(path: Path) -> int:
-    """The schema's number of a registry whose header was looked at when it was first opened."""
-    connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1", uri=True)
-    try:
+    """The schema's number of a registry whose header was looked at when it was first opened.
+
+    Read with SQLite's locks: the first page of a file that another process is just writing may promise pages to come.
+    """
+    uri = f"file:{quote(str(path.absolute()))}?mode=rw"
+    with closing(sqlite3.connect(uri, uri=True, timeout=_SLICE, isolation_level=None)) as connection:
         return _number(connection)
-    finally:
-        connection.close()
 
 
 def _number(connection: sqlite3.Connection) -> int:
@@ -492,7 +501,7 @@ def explain(error: sqlite3.Error, path: Path, timeout: float = TIMEOUT) -> NoRet
         raise Busy(f"{path}: another writer held the registry for longer than {timeout:g} s; try again") from error
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         raise IntegrityError(
-            f"{path} is damaged ({error}): restore it from git or a backup; sqlite3 {path.name} .recover saves what is left"
+            f"{path} is damaged ({error}): restore it from git or a backup (docs/reliability.md says how to save what is left)"
         ) from error
     if primary == sqlite3.SQLITE_FULL:
         raise StorageError(f"{path}: the disk is full; nothing was changed; free some space and try again") from error
