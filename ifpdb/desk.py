@@ -1,4 +1,4 @@
-"""The desk: a registry file with its blobs. Every public operation opens its one transaction here, or in model.py.
+"""The desk: a registry that is changed. Every change opens its one transaction here, or in model.py.
 
 Bytes are made durable before the transaction that names them begins.
 """
@@ -9,23 +9,20 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from sqlite3 import Connection
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-from . import answers, digest, names, promotion, registration, settings, times
-from .answers import Change, Interval, Kin, Node
+from . import digest, names, promotion, registration, settings, times
 from .capture.data import dataset as datasets
 from .capture.schema.features import read_schema
 from .errors import NotFound, UsageError
-from .ledger import ancestry, events, facts, lineage, metrics, resolve, runs, stages, versions
 from .ledger import datasets as dataset_rows
-from .records import Artifact, Code, Dataset, Event, ModelSummary, Parent, Run, Version
+from .ledger import events, facts, lineage, metrics, resolve, runs, versions
+from .reader import Reader
+from .records import Artifact, Code, Dataset, Parent, Version
 from .store import claims, live
-from .store.blobs import BlobStore
-from .store.db import Database, create
+from .store.db import create
 
 if TYPE_CHECKING:
     from .model import Model
@@ -37,37 +34,18 @@ Lineage = str | tuple[str, str] | Sequence[str | tuple[str, str]]
 """What `derived_from` accepts: a REF, a pair (REF, kind), or a list of these."""
 
 
-class Registry:
+class Registry(Reader):
     """A registry: the .db at `path` and the blobs in `blobs.root`. Threads may share one; it is a context manager."""
 
     def __init__(self, path: Path, *, readonly: bool = False, actor: str | None = None) -> None:
         """Open a registry that exists; `ifpdb.open` finds or makes one first."""
-        self.path = path
-        self.blobs = BlobStore(settings.blob_folder(path))
-        self.project = settings.project_folder(path)
+        super().__init__(path, readonly=readonly)
         self._actor = actor
-        self._db = Database(path, readonly=readonly)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _t: type[BaseException] | None, _e: BaseException | None, _tb: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._db.close()
 
     @property
     def actor(self) -> str:
         """Who acts: the argument, else IFP_ACTOR, else git's user, else user@host."""
         return settings.who(self._actor)
-
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """A transaction for reading."""
-        with self._db.read() as tx:
-            yield tx
 
     @contextmanager
     def writing(self) -> Iterator[tuple[Connection, events.Author]]:
@@ -106,178 +84,11 @@ class Registry:
             detail["error"] = error
         events.append(tx, by, "run_ended", model=model, run=run, detail=detail)
 
-    # -- looking things up
-
-    def models(self) -> list[ModelSummary]:
-        """Every model at a glance, by name."""
-        with self.reading() as tx:
-            return versions.summaries(tx)
-
     def model(self, name: str) -> Model:
         """One model's versions, stages and policy. Nothing is looked up yet."""
         from .model import Model
 
         return Model(self, name)
-
-    def resolve(self, ref: str) -> Version:
-        """The version that a reference names. Raises UsageError, NotFound or Ambiguous."""
-        with self.reading() as tx:
-            key = resolve.resolve_version(tx, ref, now=self.now())
-            return versions.read(tx, [key], self)[0]
-
-    def find(self, ref: str) -> Version | Run:
-        """The version that a reference names, or the run where that registered none. Raises as `resolve` does."""
-        with self.reading() as tx:
-            found = resolve.resolve(tx, ref, now=self.now())
-            if found.version is not None:
-                return versions.read(tx, [found.version], self)[0]
-            return self._as_seen(runs.read(tx, [found.run], self))[0]
-
-    def run(self, id: str) -> Run:
-        """The run that a reference names. Raises UsageError, NotFound or Ambiguous."""
-        with self.reading() as tx:
-            found = resolve.resolve(tx, id, now=self.now())
-            return self._as_seen(runs.read(tx, [found.run], self))[0]
-
-    def runs(self, *, model: str | None = None, status: str | None = None) -> list[Run]:
-        """Runs, registered or not, the newest first."""
-        with self.reading() as tx:
-            if model is not None:
-                resolve.model_key(tx, model)
-            wanted = "running" if status == "killed" else status
-            keys = runs.select(tx, model=model, status=status)
-            if wanted != status:
-                keys = sorted({*keys, *runs.select(tx, model=model, status=wanted)}, reverse=True)
-            found = self._as_seen(runs.read(tx, keys, self))
-        return [run for run in found if status is None or run.status == status]
-
-    def _as_seen(self, found: list[Run]) -> list[Run]:
-        """Runs whose process is gone shown as killed, though no writer has come by to say so in the log."""
-        return [
-            replace(run, status="killed") if run.status == "running" and live.is_dead(self.blobs.root, run.id) else run
-            for run in found
-        ]
-
-    def points(self, run: str, metric: str) -> list[tuple[int, float, str]]:
-        """(step, value, time) of each sealed point of a run's metric, in the order of logging."""
-        with self.reading() as tx:
-            key = resolve.resolve(tx, run, now=self.now()).run
-            return metrics.points_of(tx, key, metric)
-
-    def lineage(self, ref: str, *, limit: int | None = None) -> answers.Lineage:
-        """A run and all its ancestors, children before parents; with `limit`, the first so many."""
-        with self.reading() as tx:
-            return answers.Lineage(lineage.nodes(tx, resolve.resolve(tx, ref, now=self.now()).run, limit=limit))
-
-    def ancestors(self, ref: str, *, depth: int | None = None) -> list[Kin]:
-        """What a version or run came from, the nearest first; at most `depth` edges away."""
-        with self.reading() as tx:
-            return ancestry.ancestors(tx, resolve.resolve(tx, ref, now=self.now()).run, depth=depth)
-
-    def descendants(self, ref: str, *, depth: int | None = None) -> list[Kin]:
-        """What came from a version or run, the nearest first; at most `depth` edges away."""
-        with self.reading() as tx:
-            return ancestry.descendants(tx, resolve.resolve(tx, ref, now=self.now()).run, depth=depth)
-
-    def merge_base(self, a: str, b: str) -> list[Node]:
-        """The best common ancestors of two: those that no other common ancestor comes from.
-
-        Raises NotFound for histories that have nothing in common.
-        """
-        with self.reading() as tx:
-            one, other = (resolve.resolve(tx, ref, now=self.now()).run for ref in (a, b))
-            found = ancestry.merge_bases(tx, one, other)
-            if not found:
-                raise NotFound(f"{a} and {b} have no ancestor in common (ifp log {a}, ifp log {b})")
-            return lineage.read(tx, found)
-
-    def diff(self, a: str, b: str, *, everything: bool = False) -> list[Change]:
-        """What differs from `a` to `b`, versions or runs, part by part; with `everything`, what is the same as well.
-
-        Tables are compared by their columns and first rows, weights by their tensors where their format can be read
-        without running code and their bytes are here.
-        """
-        from .history.compare import compare  # few calls need these three, and `ifp show` would wait for them
-        from .history.tables import table_changes
-        from .history.tensors import tensor_changes
-
-        before, after = self.find(a), self.find(b)
-        with self.reading() as tx:
-            changes = compare(before, after, look=partial(table_changes, tx), everything=everything)
-        kept = [found.weights if isinstance(found, Version) else found.artifacts.get("model") for found in (before, after)]
-        if kept[0] is None or kept[1] is None or kept[0].digest == kept[1].digest:
-            return changes
-        tensors = tensor_changes(self.blobs, kept[0], kept[1], everything=everything)
-        place = next(number for number, change in enumerate(changes) if change.part == "weights")
-        return [*changes[:place], *tensors, *changes[place + 1 :]]
-
-    def events(
-        self, *, model: str | None = None, since: str | None = None, until: str | None = None, kind: str | None = None
-    ) -> list[Event]:
-        """The log, oldest first. Times are what people write: dates, RFC 3339, '3 days ago'."""
-        now = self.now()
-        start = times.parse_when(since, now=now).start if since else None
-        end = times.parse_when(until, now=now).end if until else None
-        with self.reading() as tx:
-            if model is not None:
-                resolve.model_key(tx, model)
-            return list(events.select(tx, model=model, kind=kind, since=start, until=end))
-
-    def at(
-        self, time: str, *, model: str | None = None, stage: str = "production", as_known_on: str | None = None
-    ) -> list[Version]:
-        """What held a stage then, with `since`, `until` and `approved_by`; a date means every moment of that day.
-
-        `as_known_on` leaves out the moves and measurements that this registry learned of later, by a merge or a backdated
-        import; a date means its end. Tags, labels, runs and parents are today's.
-        """
-        names.check_stage(stage)
-        when, known_by = times.parse_when(time, now=self.now()), self.known_by(as_known_on)
-        with self.reading() as tx:
-            if model is not None:
-                resolve.model_key(tx, model)
-            held = [
-                interval
-                for interval in stages.intervals(tx, model=model, stage=stage, known_by=known_by)
-                if stages.held_during(interval, when.start, when.end)
-            ]
-            return [self._held(tx, interval, known_by) for interval in held]
-
-    def known_by(self, as_known_on: str | None) -> str | None:
-        """The registry time that `as_known_on` means; a date is its last moment."""
-        if as_known_on is None:
-            return None
-        when = times.parse_when(as_known_on, now=self.now())
-        return times.one_microsecond_before(when.end) if when.is_day else when.start
-
-    def _held(self, tx: Connection, interval: Interval, known_by: str | None) -> Version:
-        key = versions.find(tx, resolve.model_key(tx, interval.model), interval.digest)
-        assert key is not None
-        found = versions.read(tx, [key], self)[0]
-        if known_by is not None:
-            found = replace(found, measurements=stages.measurements_known_by(tx, found, known_by))
-        return replace(
-            found,
-            stage=interval.stage,
-            since=interval.since,
-            until=interval.until,
-            approved_by=interval.approved_by,
-        )
-
-    def exposure(self, ref: str, *, as_known_on: str | None = None) -> answers.History:
-        """When a version faced users: the intervals in which it was in production; `as_known_on` as in `at`."""
-        known_by = self.known_by(as_known_on)
-        with self.reading() as tx:
-            key = resolve.resolve_version(tx, ref, now=self.now())
-            found = versions.read(tx, [key], None)[0]
-            moves = stages.intervals(tx, model=found.model, stage="production", version=found.digest, known_by=known_by)
-            return answers.History(moves)
-
-    def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-        """Rows of a read-only query over the views of schema.sql. Raises Refused for writes, UsageError for bad SQL."""
-        from .store.query import query as run_query
-
-        return run_query(self._db, query, params)
 
     # -- registering
 
@@ -374,29 +185,6 @@ class Registry:
     def _parents(self, tx: Connection, wanted: Sequence[Parent]) -> list[tuple[int, str]]:
         return [(resolve.resolve(tx, parent.run, now=self.now()).run, parent.kind) for parent in wanted]
 
-    # -- artifacts
-
-    def load_artifact(self, run: str, name: str = "model", *, trust: bool = False) -> Any:
-        """The object that a run kept under `name`; see `Run.load_artifact`."""
-        from .artifacts import load
-
-        return load(self.blobs, self.artifact(run, name), self.run(run), trusted=trust)
-
-    def artifact(self, ref: str, name: str = "model") -> Artifact:
-        """What a run kept under `name`. Raises NotFound with the names there are."""
-        found = self.run(ref)
-        if name not in found.artifacts:
-            kept = ", ".join(found.artifacts) or "nothing"
-            raise NotFound(f"{found.id} kept no artifact '{name}'; it kept {kept} (ifp show {found.id})")
-        return found.artifacts[name]
-
-    def checkout(self, ref: str, dest: str | os.PathLike[str], *, name: str = "model") -> Path:
-        """Write a version's artifact to `dest` as a file or folder, verified against its digest; its path.
-
-        Raises UsageError when `dest` is taken, NotFound when bytes are missing, IntegrityError when they are damaged.
-        """
-        return self.blobs.checkout(self.artifact(ref, name), Path(dest))
-
     # -- small changes
 
     def link(self, child: str, parent: str, kind: str = "derived_from") -> bool:
@@ -453,10 +241,6 @@ class Registry:
         with self.reading() as tx:
             lengths = dataset_rows.lengths_of(tx, lineage.model_of(tx, resolve.resolve(tx, ref, now=self.now()).run))
         return datasets.describe(dataset, role="holdout", project=self.project, lengths=lengths)
-
-    def now(self) -> str:
-        """The time that events would bear."""
-        return settings.time_now()[0]
 
 
 def _seal(tx: Connection, run: int, points: list[live.Point]) -> None:
