@@ -11,7 +11,9 @@ from threading import Lock
 import click
 
 from ..drawing.words import short, size
+from ..upkeep.anchors import in_commits
 from ..upkeep.chain import verify
+from ..upkeep.findings import Damage
 from ..upkeep.fsck import Inspection, fsck
 from ..upkeep.mend import mend
 from .options import Session, command
@@ -33,38 +35,41 @@ def fsck_command(ctx: click.Context, session: Session, fast: bool, other: Path |
 
     Nothing is changed, but for blobs that --from mends.
     """
-    mended: list[str] = []
+    mended, failed = list[str](), list[Damage]()
     with session.reading() if other is None else session.writing() as registry:
         with _percentage("reading blobs") as told:
             found = fsck(registry, fast=fast, progress=told)
         if other is not None and not found.ok:
-            mended, _ = mend(registry, other, found.problems)
+            mended, failed = mend(registry, other, found.problems)
             with _percentage("reading blobs again") as told:
                 found = fsck(registry, fast=fast, progress=told)
     if session.form == "json":
         emit_json({**found.as_dict(), **({"mended": mended} if other is not None else {})})
     else:
-        _say(found, mended)
+        _say(found, mended, failed)
     if not found.ok:
         ctx.exit(1)
 
 
-def _say(found: Inspection, mended: Sequence[str]) -> None:
+def _say(found: Inspection, mended: Sequence[str], failed: Sequence[Damage]) -> None:
     for digest in mended:
         click.secho(f"mended  {short(digest)}", fg="green")
+    for problem in failed:
+        click.echo(f"{problem.kind}  {short(problem.digest)}  {printable(problem.detail)}", err=True)
     for problem in found.problems:
         click.secho(f"{problem.kind}  {short(problem.digest)}  {printable(problem.detail)}".replace("    ", "  "), fg="red")
     for note in found.notes:
         click.echo(f"note: {printable(note)}", err=True)
     count = len(found.problems)
-    verdict = "all as it was written" if found.ok else f"{count} problem{'s' if count > 1 else ''}"
-    click.echo(f"{found.blobs} blobs of {size(found.bytes)}, {verdict}")
+    told = f"{count} problem{'s' if count > 1 else ''}; the rest is"
+    click.echo(f"{found.blobs} blobs of {size(found.bytes)}, {'all' if found.ok else told} as it was written")
     for advice in dict.fromkeys(ADVICE.get(problem.kind, _ROWS) for problem in found.problems):
         click.echo(advice, err=True)
 
 
 _BYTES = "missing or damaged bytes: get good ones with ifp fsck --from PATH (another registry or a backup that has them)"
 _ROWS = "rows were changed around ifpdb: compare with an older revision in git or a backup; take that one back if it is right"
+_LOG = "the log was changed around ifpdb: take back the last revision in git, or the last backup, that ifp verify calls whole"
 _PAGES = "the database is damaged: take it back from git or a backup; docs/reliability.md says how to save what is left"
 ADVICE = {"missing": _BYTES, "damaged": _BYTES, "tree": _BYTES, "sqlite": _PAGES, "unreadable": _PAGES}
 """What to do about each kind of problem; the others are all rows."""
@@ -97,18 +102,23 @@ def _percentage(what: str) -> Iterator[Callable[[int, int], None] | None]:
 def verify_command(ctx: click.Context, session: Session, anchors: Sequence[str]) -> None:
     """Check the event log: every event's bytes, id and parents, and the stages against it; exit 1 on a problem.
 
-    A log that was cut short or written anew shows only against an --anchor: a head that was noted elsewhere.
+    A log that was cut short or written anew shows only against an anchor: a head that was noted elsewhere, in the Ifp-Heads
+    trailer of a git commit or with --anchor.
     """
     with session.reading() as registry:
-        found = verify(registry, anchors=anchors)
+        found = verify(registry, anchors=in_commits(registry.path) | dict.fromkeys(anchors, "elsewhere"))
     if session.form == "json":
         emit_json(found.as_dict())
     else:
         for kind, event, detail in found.problems:
             click.secho(f"{kind}  {short(event)}  {printable(detail)}", fg="red")
-        click.echo(f"{found.events} events, {'whole' if found.ok else 'NOT whole'}; the registry's digest is {found.digest}")
+        noted = f", held against {found.anchors} anchor{'s' if found.anchors > 1 else ''}" if found.anchors else ""
+        digest = f"; the registry's digest is {found.digest}" if found.digest else ""
+        click.echo(f"{found.events} events{noted}, {'whole' if found.ok else 'NOT whole'}{digest}")
         for head in found.heads:
             click.echo(f"head {head}")
+        for advice in dict.fromkeys(_PAGES if kind == "unreadable" else _LOG for kind, _, _ in found.problems):
+            click.echo(advice, err=True)
     if not found.ok:
         ctx.exit(1)
 

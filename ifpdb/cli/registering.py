@@ -21,6 +21,7 @@ from ..desk import init
 from ..digest import say_parts
 from ..errors import UsageError
 from ..records import Dataset, Version
+from ..store.filesystem import network_kind
 from .options import Session, command
 from .output import emit_json, printable, stage
 
@@ -38,6 +39,8 @@ def init_command(session: Session, path: str | None) -> None:
             emit_json({"path": os.path.relpath(registry.path), "created": new})
         else:
             click.echo(f"{'made' if new else 'found'} {printable(os.path.relpath(registry.path))}")
+        if network := network_kind(registry.path):
+            click.echo(f"On a network disk ({network}): only one machine at a time may write (docs/reliability.md).", err=True)
         if (registry.project / ".git").exists():
             click.echo("In a git checkout: commit the .db; keep its .cas folder out with a line in .gitignore.", err=True)
 

@@ -3,13 +3,15 @@
 A blob that nobody names yet is garbage by every rule but one: its registration is on the way. So whoever ingests holds the
 claim from before the first byte until after COMMIT, and gc deletes only while nobody does. The lock is flock on the file
 `claim` in the folder: it goes with its process, however that dies. It is a promise between processes of one machine, and
-of several where the network file system keeps flock's.
+of several where the network file system keeps flock's. Among many who ingest there is always one that holds the claim; so
+that gc gets it at all, those who come later wait at `gate` while it waits.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ POSSIBLE = fcntl is not None
 TIMEOUT = 60.0
 """Seconds that a claim waits for others to let go before it gives up with Busy."""
 
+_HELD = threading.local()
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -38,8 +41,16 @@ def shared(folder: Path, *, timeout: float | None = None) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    with _locked(folder, fcntl.LOCK_SH, timeout, "a garbage collection holds"):
-        yield
+    held = _HELD.__dict__.setdefault("folders", list[Path]())
+    if folder not in held:  # who has the claim goes on, or gc would wait for it and it for gc
+        with _locked(folder, "gate", fcntl.LOCK_SH, timeout, "a garbage collection waits for or holds"):
+            pass
+    with _locked(folder, "claim", fcntl.LOCK_SH, timeout, "a garbage collection holds"):
+        held.append(folder)
+        try:
+            yield
+        finally:
+            held.remove(folder)
 
 
 @contextmanager
@@ -50,13 +61,16 @@ def exclusive(folder: Path, *, timeout: float | None = None) -> Iterator[None]:
     """
     if fcntl is None:
         raise Refused("this system has no flock, so that gc can't tell whether somebody registers: run it on another one")
-    with _locked(folder, fcntl.LOCK_EX, timeout, "registrations or a backup hold"):
+    with (
+        _locked(folder, "gate", fcntl.LOCK_EX, timeout, "another garbage collection holds"),
+        _locked(folder, "claim", fcntl.LOCK_EX, timeout, "registrations or a backup hold"),
+    ):
         yield
 
 
 @contextmanager
-def _locked(folder: Path, kind: int, timeout: float | None, holder: str) -> Iterator[None]:
-    descriptor, process = _open(folder), os.getpid()
+def _locked(folder: Path, name: str, kind: int, timeout: float | None, holder: str) -> Iterator[None]:
+    descriptor, process = _open(folder, name), os.getpid()
     if descriptor is None:
         yield
         return
@@ -86,9 +100,9 @@ def _wait(descriptor: int, kind: int, patience: float) -> bool:
             return True
 
 
-def _open(folder: Path) -> int | None:
+def _open(folder: Path, name: str) -> int | None:
     """The file to lock, made where it is missing; None in a folder that can't be written and that nobody has claimed yet."""
-    path = folder / "claim"
+    path = folder / name
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)

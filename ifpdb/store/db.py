@@ -22,9 +22,10 @@ from typing import NoReturn, TypeVar
 from urllib.parse import quote
 from weakref import WeakSet
 
-from ..errors import Busy, IntegrityError, NotFound, Refused, StorageError, UsageError
+from ..errors import Busy, Conflict, IntegrityError, NotFound, Refused, StorageError, UsageError
 from ..settings import blob_folder
 from . import migrations, turns
+from .filesystem import writer_of
 
 APPLICATION_ID = 0x69667031  # "ifp1"
 SCHEMA_NUMBER = 2
@@ -97,7 +98,9 @@ class Database:
                 if process != os.getpid():
                     raise Refused(f"{self.path}: a process forked inside a transaction can't commit it, its parent can")
                 until += time.monotonic() - began
+                self._check_in_place()
                 _patiently(until, lambda: connection.execute("COMMIT"))
+                self._check_in_place()
 
     def close(self) -> None:
         """Let go of the file, when no other thread is at work in it. The database can be used again; it opens anew."""
@@ -106,6 +109,15 @@ class Database:
                 if connection is not None:
                     connection.close()
             self._connection = self._older = self.opened_as = None
+
+    def _check_in_place(self) -> None:
+        """SQLite looks for this only before it changes its first page, and would write on into a file that has no name."""
+        try:
+            status = os.stat(self.path)
+        except OSError:
+            raise _replaced(self.path) from None
+        if (status.st_dev, status.st_ino) != self.opened_as:
+            raise _replaced(self.path)
 
     def _until(self) -> float:
         return time.monotonic() + self._timeout
@@ -493,18 +505,25 @@ def _reachable(path: Path) -> Iterator[None]:
         raise StorageError(f"{error.filename or path}: {error.strerror or error}") from error
 
 
+def _replaced(path: Path) -> Conflict:
+    return Conflict(f"{path} was replaced or removed while it was being written: the file that is there now has none of it")
+
+
 def explain(error: sqlite3.Error, path: Path, timeout: float = TIMEOUT) -> NoReturn:
     """Raise the IfpError that an sqlite3.Error means; decided by SQLite's code, never by its text."""
     code = getattr(error, "sqlite_errorcode", None)
     primary = code & 0xFF if code is not None else None
     if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        raise Busy(f"{path}: another writer held the registry for longer than {timeout:g} s; try again") from error
+        who = f" (process {found})" if (found := writer_of(path)) else ""
+        raise Busy(f"{path}: another writer held the registry for longer than {timeout:g} s{who}; try again") from error
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         raise IntegrityError(
             f"{path} is damaged ({error}): restore it from git or a backup (docs/reliability.md says how to save what is left)"
         ) from error
     if primary == sqlite3.SQLITE_FULL:
         raise StorageError(f"{path}: the disk is full; nothing was changed; free some space and try again") from error
+    if code == sqlite3.SQLITE_READONLY_DBMOVED:
+        raise _replaced(path) from error
     if primary == sqlite3.SQLITE_READONLY:
         raise Refused(f"{path} can't be written ({error}): look at the permissions of the file and its folder") from error
     if code == sqlite3.SQLITE_IOERR_DIR_FSYNC:

@@ -1,4 +1,4 @@
-"""Which file system a path lies on, as far as it matters here: one that other machines write to as well.
+"""What Linux tells of a file: whether it lies where other machines write to it as well, and which process locks it.
 
 SQLite and the turns of writers stand on locks, and a network file system may keep them between machines, on one machine
 only, or not at all. Nothing here can tell which; the answer is a name for a warning, never a reason to refuse.
@@ -38,6 +38,7 @@ NETWORKS = {
 """Linux's types of file systems that other machines may write to, and what people call them."""
 
 _MOUNTS = Path("/proc/self/mountinfo")
+_LOCKS = Path("/proc/locks")
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
@@ -62,3 +63,17 @@ def type_of(path: str, table: bytes) -> str:
         if len(place) >= length and below.startswith(place):  # of two at the same place the later lies on top
             found, length = fields[fields.index(b"-") + 1], len(place)
     return found.decode()
+
+
+def writer_of(path: Path) -> int | None:
+    """The process that has a POSIX write lock on a file, as SQLite's writers do; None where there is none, or none is told."""
+    try:
+        status, table = os.stat(path), _LOCKS.read_text()
+    except OSError:
+        return None
+    name = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    for line in table.splitlines():
+        kind, _, mode, process, file = line.split()[1:6]
+        if (kind, mode, file) == ("POSIX", "WRITE", name) and int(process) > 0:
+            return int(process)
+    return None

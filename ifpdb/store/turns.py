@@ -61,7 +61,7 @@ def _open(folder: Path) -> int | None:
     if not POSSIBLE:
         return None
     try:
-        return os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        return os.open(f"{folder}/{NAME}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError:
         return None
 

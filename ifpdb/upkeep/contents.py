@@ -6,7 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from sqlite3 import Connection
 
@@ -17,43 +17,58 @@ from ..errors import IfpError, NotFound
 from ..store.blobs import BlobStore
 from .findings import Damage
 
-BLOBS = "SELECT digest, size, xxh3 FROM blob ORDER BY digest"
-TREES = """
-    SELECT DISTINCT b.digest, a.name, r.id FROM artifact a JOIN blob b ON b.key = a.blob JOIN run r ON r.key = a.run
-     WHERE a.kind = 'tree' ORDER BY 1"""
-SIZES = """
-    SELECT r.id, a.name, b.digest, a.size, b.size FROM artifact a JOIN blob b ON b.key = a.blob JOIN run r ON r.key = a.run
-     WHERE a.kind = 'file' AND a.size <> b.size"""
-
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """A blob that a row names, and what the row says of it. `xxh3` is None where a listing names it and no row does."""
+    """A blob that a row names, what the row says of it, and who needs it.
+
+    `xxh3` is None where a folder's listing names it and no row does.
+    """
 
     digest: str
     size: int
     xxh3: str | None
+    owner: str = ""
+
+
+BLOBS = "SELECT digest, size, xxh3 FROM blob ORDER BY digest"
+ARTIFACTS = """
+    SELECT b.digest, b.size, a.kind, a.size, a.name || ' of ' || coalesce(m.name || '@v' || v.ordinal, r.id)
+      FROM artifact a JOIN blob b ON b.key = a.blob JOIN run r ON r.key = a.run
+      LEFT JOIN version v ON v.key = r.version LEFT JOIN model m ON m.key = v.model ORDER BY r.key, a.name"""
 
 
 def expected(tx: Connection, store: BlobStore, found: dict[str, Expected]) -> Iterator[Damage]:
     """Gather in `found` every blob that this registry needs: those of the rows, and the files that listings of folders name."""
     for name, size, xxh3 in tx.execute(BLOBS):
         found[digest.to_text(name)] = Expected(digest.to_text(name), size, xxh3.hex())
-    for run, artifact, name, told, size in tx.execute(SIZES):
-        yield Damage("size", digest.to_text(name), f"artifact '{artifact}' of {run} says {told} bytes, its blob has {size}")
-    for name, artifact, run in tx.execute(TREES):
-        listing = digest.to_text(name)
-        try:
-            entries = tree.load(store.read(listing))
-        except NotFound:
-            continue  # it is told as missing with the other blobs
-        except IfpError:
-            yield Damage("tree", listing, f"the listing of folder '{artifact}' of {run} can't be read")
-            continue
-        for entry in entries:
-            row = found.setdefault(entry.digest, Expected(entry.digest, entry.size, None))
-            if row.size != entry.size:
-                yield Damage("size", entry.digest, f"{entry.path} has {entry.size} bytes in {listing}, {row.size} in its row")
+    trees = set[str]()
+    for name, size, kind, told, owner in tx.execute(ARTIFACTS):
+        blob = digest.to_text(name)
+        found[blob] = replace(found[blob], owner=found[blob].owner or owner)
+        if kind == "file" and told != size:
+            yield Damage("size", blob, f"{owner} says {told} bytes, its blob has {size}")
+        if kind == "tree" and blob not in trees:
+            trees.add(blob)
+            yield from _files_of(store, blob, told, owner, found)
+
+
+def _files_of(store: BlobStore, listing: str, told: int, owner: str, found: dict[str, Expected]) -> Iterator[Damage]:
+    """Gather the files of a folder."""
+    try:
+        entries = tree.load(store.read(listing))
+    except NotFound:
+        return  # it is told as missing with the other blobs
+    except IfpError:
+        yield Damage("tree", listing, f"the listing of {owner} can't be read, so that its files can't be checked")
+        return
+    for entry in entries:
+        row = found.get(entry.digest) or Expected(entry.digest, entry.size, None)
+        found[entry.digest] = replace(row, owner=row.owner or f"{entry.path} in {owner}")
+        if row.size != entry.size:
+            yield Damage("size", entry.digest, f"{entry.path} in {owner} has {entry.size} bytes, its row says {row.size}")
+    if told != (size := sum(entry.size for entry in entries)):
+        yield Damage("size", listing, f"{owner} says {told} bytes, its files have {size}")
 
 
 def check(
@@ -70,29 +85,30 @@ def check(
 
 def _look(store: BlobStore, one: Expected, fast: bool, progress: Callable[[int], None] | None) -> Damage | None:
     path = store.path(one.digest)
+    place = _place(store, path) + (f" ({one.owner})" if one.owner else "")
+    if not path.is_file():
+        return Damage("missing", one.digest, f"{place} is not here")
+    slow = not fast or one.xxh3 is None
+    sha256, xxh3, size = hashlib.sha256(), xxhash.xxh3_128(), 0
+
+    def take(chunk: memoryview) -> None:
+        nonlocal size
+        size += len(chunk)
+        xxh3.update(chunk)
+        if slow:
+            sha256.update(chunk)
+        if progress is not None:
+            progress(len(chunk))
+
     try:
-        if not path.is_file():
-            return Damage("missing", one.digest, f"{_place(store, path)} is not here")
-        if (size := path.stat().st_size) != one.size:
-            return Damage("damaged", one.digest, f"{_place(store, path)} has {size} bytes, not {one.size}")
-        sha256, xxh3 = hashlib.sha256(), xxhash.xxh3_128()
-
-        def take(chunk: memoryview) -> None:
-            xxh3.update(chunk)
-            if not fast or one.xxh3 is None:
-                sha256.update(chunk)
-            if progress is not None:
-                progress(len(chunk))
-
         tree.read_steadily(path, take)
     except (IfpError, OSError) as error:
         return Damage("unreadable", one.digest, str(error))
-    whole = (fast and one.xxh3 is not None) or sha256.hexdigest() == one.digest.removeprefix("sha256:")
-    if whole and one.xxh3 in (None, xxh3.hexdigest()):
-        return None
-    if whole and not fast:
-        return Damage("blob", one.digest, "its row has another xxh3-128 than its bytes")
-    return Damage("damaged", one.digest, f"{_place(store, path)} no longer holds the bytes that it is named by")
+    as_told = size == one.size and one.xxh3 in (None, xxh3.hexdigest())
+    if as_told if not slow else sha256.hexdigest() == one.digest.removeprefix("sha256:"):
+        return None if as_told else Damage("blob", one.digest, "its row has another size or xxh3-128 than its bytes")
+    why = f"has {size} bytes, not {one.size}" if size != one.size else "no longer holds the bytes that it is named by"
+    return Damage("damaged", one.digest, f"{place} {why}")
 
 
 def _place(store: BlobStore, path: Path) -> str:

@@ -23,6 +23,7 @@ from .. import settings, times
 from ..desk import Registry
 from ..errors import IfpError, Refused
 from ..store import claims, db, foreign, live
+from ..store.filesystem import network_kind
 
 PROBLEM, HINT = "problem", "hint"
 CLOCK = 60_000_000
@@ -193,6 +194,14 @@ def folder(place: Place) -> Iterator[Finding]:
         yield Finding("read-only", HINT, why, "give yourself write permission on the .db and its folder, or leave it so")
 
 
+def network(place: Place) -> Iterator[Finding]:
+    for path in (place.path, place.blobs):
+        if kind := network_kind(path):
+            why = f"{path.name} lies on a network file system ({kind}), where locks between machines may not hold"
+            yield Finding("network", HINT, why, "let one machine at a time write to it, or move it to a local disk")
+            break
+
+
 def missing_blobs(place: Place) -> Iterator[Finding]:
     names = [digest.hex() for (digest,) in place.rows("SELECT digest FROM blob")]
     lacking = sum(not (place.blobs / "sha256" / name[:2] / name[2:]).is_file() for name in names)
@@ -287,7 +296,7 @@ def _tighten(folder: Path) -> None:
 
 
 CHECKS: tuple[Callable[[Place], Iterator[Finding]], ...] = (
-    *(machine, journal, readable, older_schema, folder, missing_blobs, copies),
+    *(machine, journal, readable, older_schema, folder, network, missing_blobs, copies),
     *(dead_runs, clock, git_tracking, git_attributes, git_clone, trust_folder),
 )
 """In the order in which their findings are shown."""

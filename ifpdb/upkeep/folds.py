@@ -21,13 +21,16 @@ TOLD = """
 
 @dataclass(slots=True)
 class Told:
-    """What the log says, folded by (at, id). Versions are (model, digest), edges (parent, kind), metrics (name, dataset)."""
+    """What the log says, folded by (at, id). Versions are (model, digest), edges (parent, kind), metrics (name, dataset),
+    data (run, role, dataset)."""
 
     edges: dict[str, set[tuple[str, str]]] = field(default_factory=lambda: defaultdict(set))
     tags: dict[tuple[str, str], set[str]] = field(default_factory=lambda: defaultdict(set))
     labels: dict[tuple[str, str], str] = field(default_factory=dict)
     metrics: dict[str, dict[tuple[str, str | None], tuple[float, str]]] = field(default_factory=lambda: defaultdict(dict))
     registered: dict[str, tuple[str, str]] = field(default_factory=dict)
+    created: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    data: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
     status: dict[str, str] = field(default_factory=dict)
     records: dict[str, str] = field(default_factory=dict)
 
@@ -53,6 +56,9 @@ def read(tx: Connection, told: Told) -> None:
             told.tags[place].update(detail["tags"])
         if kind == "registered":
             told.registered.setdefault(run, (version, at))
+            told.data.update({(run, one["role"], one["dataset"]): one for one in detail["data"]})
+            if detail["created"]:
+                told.created[model].append(version)
             told.tags[place].update(detail["tags"])
             told.labels.update({(model, label): version for label in detail["labels"]})
         if "record" in detail:
@@ -79,6 +85,24 @@ def runs(tx: Connection, told: Told) -> Iterator[Damage]:
         yield Damage("run", "", f"{run} is in the log, but it is not here")
 
 
+VERSIONS = "SELECT m.name, v.sha256, v.ordinal FROM version v JOIN model m ON m.key = v.model ORDER BY v.key"
+MERGED = "SELECT EXISTS (SELECT 1 FROM arrival)"
+
+
+def versions(tx: Connection, told: Told) -> Iterator[Damage]:
+    """Every version was registered, and is numbered in the order of the log; after a merge it may bear a lower number."""
+    merged = tx.execute(MERGED).fetchone()[0]
+    places = {(model, version): n for model, found in told.created.items() for n, version in enumerate(found, 1)}
+    for model, version, ordinal in tx.execute(VERSIONS):
+        place = places.pop((model, version), None)
+        if place is None:
+            yield Damage("version", version, f"no event registered v{ordinal} of {model}")
+        elif ordinal != place and not (merged and ordinal < place):
+            yield Damage("version", version, f"it is v{ordinal} of {model}, but the log says v{place}")
+    for model, version in places:
+        yield Damage("version", version, f"the log says that it was registered for {model}, but it is not here")
+
+
 KEYS = "SELECT key, id FROM run"
 
 
@@ -87,6 +111,24 @@ def records(tx: Connection, told: Told) -> Iterator[Damage]:
     for key, run in tx.execute(KEYS).fetchall():
         if run in told.records and record_digest(tx, key) != told.records[run]:
             yield Damage("run", "", f"the record of {run} is not the one that it ended with")
+
+
+DATA = """
+    SELECT r.id, u.role, coalesce('sha256:' || nullif(lower(hex(d.digest)), ''), d.pointer), u.name, coalesce(d.pointer, u.uri),
+           'sha256:' || nullif(lower(hex(u.file)), ''), d.size, d.rows
+      FROM run_dataset u JOIN run r ON r.key = u.run JOIN dataset d ON d.key = u.dataset"""
+
+
+def data(tx: Connection, told: Told) -> Iterator[Damage]:
+    """A run used the data that its registration says, under that name."""
+    left = dict(told.data)
+    for run, role, dataset, *row in tx.execute(DATA):
+        held = dict(zip(("name", "uri", "file", "size", "rows"), row, strict=True))
+        for key, value in left.pop((run, role, dataset), {}).items():
+            if key in held and held[key] != value:
+                yield Damage("data", dataset, f"its {key} is {held[key]} in {run} ({role}), but the log says {value}")
+    for run, role, dataset in left:
+        yield Damage("data", dataset, f"the log says that {run} used it as {role}, but that row is not here")
 
 
 EDGES = "SELECT c.id, p.id, e.kind FROM edge e JOIN run c ON c.key = e.child JOIN run p ON p.key = e.parent"

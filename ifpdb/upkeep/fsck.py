@@ -6,7 +6,6 @@ check goes on.
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,8 +14,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from ..desk import Registry
-from ..errors import IfpError
-from ..store.db import fresh_registry
+from ..store.db import APPLICATION_ID, MIN_READER, SCHEMA_NUMBER, fresh_registry
 from . import contents, folds, rows
 from .chain import STAGES_OFF
 from .findings import Damage
@@ -79,7 +77,7 @@ def _guarded(what: str, check: Callable[[], Iterator[Damage]]) -> Iterator[Damag
     """The problems of one check, and the one that stopped it, if any."""
     try:
         yield from check()
-    except (sqlite3.Error, IfpError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+    except Exception as error:  # what damage makes of a row can raise anything
         yield Damage("unreadable", "", f"{what} can't be read further: {type(error).__name__}: {error}")
 
 
@@ -101,19 +99,31 @@ def references(tx: Connection) -> Iterator[Damage]:
         yield Damage("reference", "", f"row {row} of {table} names a row of {parent} that is not there")
 
 
-DEFINITIONS = "SELECT type || ' ' || name, sql FROM sqlite_schema WHERE name NOT GLOB 'sqlite_*'"
+DEFINITIONS = "SELECT type || ' ' || name, tbl_name, sql FROM sqlite_schema WHERE name NOT GLOB 'sqlite_stat*'"
 
 
 def definitions(tx: Connection) -> Iterator[Damage]:
     """Tables, rules and views are those of schema.sql: a dropped rule guards nothing, an added one may do harm."""
     with closing(fresh_registry()) as fresh:
-        ours = dict(fresh.execute(DEFINITIONS))
-    here = dict(tx.execute(DEFINITIONS))
+        ours = {name: text for name, *text in fresh.execute(DEFINITIONS)}
+    here = {name: text for name, *text in tx.execute(DEFINITIONS)}
     for name in sorted(ours.keys() | here.keys()):
         if name not in here:
             yield Damage("schema", "", f"the {name} is missing")
         elif ours.get(name) != here[name]:
             yield Damage("schema", "", f"the {name} is {'another one' if name in ours else 'not one of ours'}")
+
+
+def numbers(tx: Connection) -> Iterator[Damage]:
+    """The file says that it is a registry, of which schema, and who may read it."""
+    told = {
+        "application_id": (tx.execute("PRAGMA application_id").fetchall(), APPLICATION_ID),
+        "user_version": (tx.execute("PRAGMA user_version").fetchall(), SCHEMA_NUMBER),
+        "min_reader": (tx.execute("SELECT min_reader FROM registry").fetchall(), MIN_READER),
+    }
+    for name, (held, ours) in told.items():
+        if held != [(ours,)]:
+            yield Damage("schema", "", f"its {name} is {', '.join(str(row[0]) for row in held)}, not {ours}")
 
 
 def stages(tx: Connection) -> Iterator[Damage]:
@@ -126,6 +136,7 @@ CHECKS: dict[str, Check] = {
     "the file": sqlite,
     "references between rows": references,
     "the schema": definitions,
+    "the numbers of the schema": numbers,
     "stages": stages,
     "manifests": rows.manifests,
     "parts of versions": rows.parts,
@@ -136,8 +147,10 @@ CHECKS: dict[str, Check] = {
     "generations": rows.generations,
 }
 FOLDS: dict[str, Callable[[Connection, folds.Told], Iterator[Damage]]] = {
+    "versions": folds.versions,
     "runs": folds.runs,
     "records of runs": folds.records,
+    "data of runs": folds.data,
     "lineage": folds.lineage,
     "tags and labels": folds.names,
     "metrics": folds.metrics,

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 import math
+import zlib
 from collections.abc import Iterator, Mapping
 from itertools import groupby
 from sqlite3 import Connection
 from typing import Any
 
-from .. import digest
+from .. import digest, times
 from ..capture.data.table import table_digest
 from ..capture.schema.features import schema_from_body
 from ..ledger import runs
@@ -123,16 +124,22 @@ def tables(tx: Connection) -> Iterator[Damage]:
 
 
 METRICS = """
-    SELECT r.id, x.name, x.last, x.min, x.max, x.count, x.series FROM metric x JOIN run r ON r.key = x.run ORDER BY x.rowid"""
+    SELECT r.id, x.name, x.last, x.min, x.max, x.count, x.at, x.series FROM metric x JOIN run r ON r.key = x.run
+     ORDER BY x.rowid"""
 
 
 def metrics(tx: Connection) -> Iterator[Damage]:
-    """A metric's last value, extremes and count are those of its points."""
-    for run, name, last, least, greatest, count, packed in tx.execute(METRICS):
-        values = series.unpack(packed)[0]
+    """A metric's last value, extremes, count and time are those of its points."""
+    for run, name, *row, packed in tx.execute(METRICS):
+        try:
+            values, _, moments = series.unpack(packed)
+        except (zlib.error, ValueError):
+            yield Damage("metric", "", f"the points of {name} of {run} can't be read")
+            continue
         numbers = [value for value in values if not math.isnan(value)]
-        told = (None if math.isnan(values[-1]) else values[-1], min(numbers, default=None), max(numbers, default=None))
-        if (last, least, greatest, count) != (*told, len(values)):
+        last = None if math.isnan(values[-1]) else values[-1]
+        least, greatest = min(numbers, default=None), max(numbers, default=None)
+        if row != [last, least, greatest, len(values), times.from_microseconds(moments[-1])]:
             yield Damage("metric", "", f"{name} of {run} is not what its points say")
 
 

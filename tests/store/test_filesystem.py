@@ -1,14 +1,15 @@
-"""Network file systems are told from local ones by the mount that a path lies on."""
+"""Network file systems are told from local ones by the mount that a path lies on; writers by the kernel's table of locks."""
 
 from __future__ import annotations
 
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 from ifpdb.store import filesystem
-from ifpdb.store.filesystem import NETWORKS, network_kind, type_of
+from ifpdb.store.filesystem import NETWORKS, network_kind, type_of, writer_of
 
 TABLE = rb"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 25 22 0:22 / /proc rw,nosuid - proc proc rw
@@ -64,3 +65,27 @@ def test_a_system_that_does_not_tell_is_taken_for_local(folder: Path, monkeypatc
 
 def test_every_kind_that_is_promised_is_known() -> None:
     assert {"NFS", "SMB", "sshfs", "9p", "AFS", "Lustre", "BeeGFS", "GPFS"} <= set(NETWORKS.values())
+
+
+def test_the_process_that_writes_to_a_database_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = folder / "a.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("CREATE TABLE t (a)")
+    assert writer_of(path) is None
+    connection.execute("BEGIN IMMEDIATE")
+    assert writer_of(path) == os.getpid()
+    monkeypatch.setattr(filesystem, "_LOCKS", folder / "missing")
+    assert writer_of(path) is None
+    connection.close()
+    assert writer_of(folder / "missing.db") is None
+
+
+def test_a_process_that_waits_for_a_lock_is_not_taken_for_its_holder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    status = folder.stat()
+    name = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    (folder / "locks").write_text(
+        f"1: POSIX  ADVISORY  READ 7 {name} 0 EOF\n1: -> POSIX  ADVISORY  WRITE 8 {name} 0 EOF\n"
+        f"2: FLOCK  ADVISORY  WRITE 9 {name} 0 EOF\n3: OFDLCK ADVISORY  WRITE -1 {name} 0 0\n"
+    )
+    monkeypatch.setattr(filesystem, "_LOCKS", folder / "locks")
+    assert writer_of(folder) is None

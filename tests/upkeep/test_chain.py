@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,13 +88,19 @@ def tampered(connection: sqlite3.Connection, *statements: str) -> list[tuple[str
         connection.execute(f"DROP TRIGGER {name}")
     for statement in statements:
         connection.execute(statement)
-    found = list(chain.problems(connection, dict(connection.execute(chain.TIMES).fetchall())))
+    found = problems(connection)
     connection.execute("ROLLBACK")
     return found
 
 
+def problems(connection: sqlite3.Connection) -> list[tuple[str, str, str]]:
+    """What is wrong with the log."""
+    log = chain.Log(connection)
+    return [*log.problems(), *log.head_problems()]
+
+
 def test_an_untouched_log_has_no_problem(connection: sqlite3.Connection) -> None:
-    assert list(chain.problems(connection, dict(connection.execute(chain.TIMES).fetchall()))) == []
+    assert problems(connection) == []
 
 
 def test_a_changed_body_shows(connection: sqlite3.Connection) -> None:
@@ -126,18 +133,100 @@ def test_an_anchor_is_a_digest(busy: ifp.Registry) -> None:
         verify(busy, anchors=["HEAD"])
 
 
-def test_an_event_that_is_not_later_than_its_parent_shows(connection: sqlite3.Connection) -> None:
-    body = json.loads(connection.execute("SELECT body FROM event WHERE key = 3").fetchone()[0])
-    body["at"] = "2001-01-01T00:00:00.000000Z"
-    text = digest.canonical(body)
+def rewritten(connection: sqlite3.Connection, change: Callable[[dict[str, Any]], bytes]) -> list[tuple[str, str, str]]:
+    """The problems once the newest event was changed, given an id that follows from its bytes, and made the head again."""
+    text = change(json.loads(connection.execute("SELECT body FROM event WHERE key = 3").fetchone()[0]))
     identity = hashlib.sha256(text).hexdigest()
-    found = tampered(
+    return tampered(
         connection,
         "DELETE FROM event WHERE key = 3",
         f"INSERT INTO event (key, id, body) VALUES (3, x'{identity}', '{text.decode()}')",
         f"UPDATE head SET id = 'sha256:{identity}'",
     )
+
+
+def test_an_event_that_was_rewritten_with_care_shows_only_against_an_anchor(connection: sqlite3.Connection) -> None:
+    assert rewritten(connection, lambda body: digest.canonical(body | {"actor": "eve"})) == []
+
+
+def test_an_event_that_is_not_later_than_its_parent_shows(connection: sqlite3.Connection) -> None:
+    found = rewritten(connection, lambda body: digest.canonical(body | {"at": "2001-01-01T00:00:00.000000Z"}))
     assert [kind for kind, _, _ in found] == ["order"]
+
+
+def test_two_parents_out_of_order_show(connection: sqlite3.Connection) -> None:
+    first = "sha256:" + connection.execute("SELECT hex(id) FROM event WHERE key = 1").fetchone()[0].lower()
+    found = rewritten(
+        connection, lambda body: digest.canonical(body | {"parents": sorted([first, *body["parents"]], reverse=True)})
+    )
+    assert [kind for kind, _, _ in found] == ["form"]
+    assert rewritten(connection, lambda body: digest.canonical(body | {"parents": sorted([first, *body["parents"]])})) == []
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda body: json.dumps(body).encode(),
+        lambda body: digest.canonical(body).replace(b'"actor"', b'"actor":"eve","actor"'),
+        lambda body: digest.canonical(body | {"reason": "x"}).replace(b'"x"', b"1.0"),
+        lambda body: digest.canonical(body | {"reason": "x"}).replace(b'"x"', b"1e-07"),
+        lambda body: digest.canonical(body | {"reason": "x"}).replace(b'"x"', rb'"\u0041"'),
+        lambda body: digest.canonical(dict(body, parents=None)),
+    ],
+    ids=["spaces", "a key twice", "a number with a needless zero", "a long exponent", "a needless escape", "no parents"],
+)
+def test_an_event_that_is_not_written_canonically_shows(
+    connection: sqlite3.Connection, write: Callable[[dict[str, Any]], bytes]
+) -> None:
+    found = rewritten(connection, write)
+    assert "form" in [kind for kind, _, _ in found]
+    assert "changed" not in [kind for kind, _, _ in found]
+
+
+def test_events_that_come_before_their_parents_are_followed_all_the_same(connection: sqlite3.Connection) -> None:
+    assert tampered(connection, "UPDATE event SET key = -key") == []
+
+
+def test_two_branches_of_a_log_have_two_heads(connection: sqlite3.Connection) -> None:
+    """As after a merge of two registries that went on from the same event; the next event names both."""
+
+    def event(parents: list[str], actor: str) -> tuple[str, str]:
+        times = ["2031-01-01T00:00:00.000000Z", "2031-01-02T00:00:00.000000Z"]
+        body = digest.canonical({"at": times[len(parents) - 1], "actor": actor, "kind": "moved", "parents": sorted(parents)})
+        return digest.sha256(body), f"INSERT INTO event (id, body) VALUES (x'{digest.sha256(body)[7:]}', '{body.decode()}')"
+
+    base = "sha256:" + connection.execute("SELECT lower(hex(id)) FROM event WHERE key = 3").fetchone()[0]
+    (one, first), (other, second) = event([base], "ada"), event([base], "bob")
+    heads = f"DELETE FROM head; INSERT INTO head VALUES ('{one}'), ('{other}')".split("; ")
+    assert tampered(connection, first, second, *heads) == []
+    assert [kind for kind, _, _ in tampered(connection, first, second, *heads[:1])] == ["heads"]
+    joined, third = event([one, other], "eve")
+    assert tampered(connection, first, second, third, f"UPDATE head SET id = '{joined}'") == []
+
+
+def overwrite_root(registry: ifp.Registry, table: str) -> None:
+    """Fill the first page of a table with ones."""
+    connection = sqlite3.connect(registry.path)
+    root = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,)).fetchone()[0]
+    connection.close()
+    registry.close()
+    data = bytearray(registry.path.read_bytes())
+    data[(root - 1) * 4096 : root * 4096] = b"\xff" * 4096
+    registry.path.write_bytes(data)
+
+
+def test_a_page_of_the_log_that_can_t_be_read_is_told_and_the_rest_is_checked(busy: ifp.Registry) -> None:
+    overwrite_root(busy, "event")
+    found = verify(busy)
+    assert {kind for kind, _, _ in found.problems} == {"unreadable", "heads"}
+    assert (found.events, len(found.heads)) == (0, 1)
+
+
+def test_rows_that_can_t_be_read_have_no_digest(busy: ifp.Registry) -> None:
+    overwrite_root(busy, "param")
+    found = verify(busy)
+    assert ([kind for kind, _, _ in found.problems], found.digest) == (["unreadable"], "")
+    assert found.events == 3
 
 
 def test_a_moved_registry_has_the_same_digest(busy: ifp.Registry, tmp_path_factory: pytest.TempPathFactory) -> None:

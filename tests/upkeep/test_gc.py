@@ -365,7 +365,7 @@ def test_whoever_ingests_claims_the_folder(registry: ifp.Registry, folder: Path,
                 lambda: ifp.track("fraud").__enter__(),  # it keeps the state of the random generators
             ]
             for call in calls:
-                with pytest.raises(Busy, match="a garbage collection holds the blobs"):
+                with pytest.raises(Busy, match="a garbage collection waits for or holds the blobs"):
                     call()
         assert run.register("w", partial=True).created
     assert [one.status for one in registry.runs()] == ["finished"]
