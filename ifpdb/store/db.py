@@ -18,22 +18,19 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 from weakref import WeakSet
 
-from ..errors import Busy, Conflict, IntegrityError, NotFound, Refused, StorageError, UsageError
+from ..errors import Busy, IntegrityError, NotFound, Refused, UsageError
 from ..settings import blob_folder
 from . import migrations, turns
-from .filesystem import writer_of
+from .explaining import TIMEOUT, explained, reachable, replaced
 
 APPLICATION_ID = 0x69667031  # "ifp1"
 SCHEMA_NUMBER = 2
 MIN_READER = 1
 MIN_SQLITE = (3, 37, 0)
-TIMEOUT = 60.0
-"""Seconds that a transaction waits for others before it gives up with Busy."""
-
 _SLICE = 0.05
 """Seconds that SQLite waits by itself, deaf to signals."""
 _MAGIC = b"SQLite format 3\0"
@@ -64,14 +61,14 @@ class Database:
         self._copied = 0  # the older file's data_version before it was copied
         self.opened_as: tuple[int, int] | None = None  # device and inode, while it is open
         _OPEN.add(self)
-        with _explained(path, self._timeout):
+        with explained(path, self._timeout):
             self._connect(self._until())
 
     @contextmanager
     def read(self) -> Iterator[sqlite3.Connection]:
         """A transaction that sees one state of the registry, as it is when the block begins, and can't change it."""
         until = self._until()
-        with self._alone(until), _explained(self.path, self._timeout):
+        with self._alone(until), explained(self.path, self._timeout):
             connection = self._connect(until)
             with _ended_by(connection):
                 connection.execute("BEGIN")
@@ -84,7 +81,7 @@ class Database:
         if self.readonly:
             raise Refused(f"{self.path} was opened read-only: open it without readonly=True to write")
         until, process = self._until(), os.getpid()
-        with turns.turn(self._line, until), self._alone(until), _explained(self.path, self._timeout):
+        with turns.turn(self._line, until), self._alone(until), explained(self.path, self._timeout):
             connection = self._connect(until)
             while self._older is not None:
                 _migrate(self.path, until)
@@ -115,9 +112,9 @@ class Database:
         try:
             status = os.stat(self.path)
         except OSError:
-            raise _replaced(self.path) from None
+            raise replaced(self.path) from None
         if (status.st_dev, status.st_ino) != self.opened_as:
-            raise _replaced(self.path)
+            raise replaced(self.path)
 
     def _until(self) -> float:
         return time.monotonic() + self._timeout
@@ -147,7 +144,7 @@ class Database:
         """The connection, made anew when the file was replaced (as `git checkout` does), or changed after it was copied."""
         if self._connection is not None and self._connection.in_transaction:
             raise UsageError(f"{self.path}: this thread is in a transaction: end it before the next one begins")
-        with _reachable(self.path):
+        with reachable(self.path):
             return _patiently(until, lambda: self._connected(until))
 
     def _connected(self, until: float) -> sqlite3.Connection:
@@ -225,7 +222,7 @@ def create(path: Path) -> None:
 
     Raises IntegrityError for a file that is something else, StorageError where nothing can be written.
     """
-    with _MAKING, _explained(path), _reachable(path):
+    with _MAKING, explained(path), reachable(path):
         if path.exists() and path.stat().st_size and not _is_unfinished(path):
             check_header(path)
             return
@@ -330,7 +327,7 @@ def check_header(path: Path, *, until: float | None = None) -> int:
     """
     header = _header(path)
     if header is None:
-        with _explained(path):
+        with explained(path):
             return _patiently(time.monotonic() + TIMEOUT if until is None else until, lambda: _number_by_sqlite(path))
     if header and header[68:72] != APPLICATION_ID.to_bytes(4, "big") and _is_unfinished(path):
         raise IntegrityError(f"{path} was not finished, its maker was killed: run ifp init to make it anew")
@@ -481,57 +478,3 @@ def _ended_by(connection: sqlite3.Connection) -> Iterator[None]:
     finally:
         if process == os.getpid() and connection.in_transaction:
             connection.execute("ROLLBACK")
-
-
-@contextmanager
-def _explained(path: Path, timeout: float = TIMEOUT) -> Iterator[None]:
-    """Turn what SQLite says into an error that tells what to do."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        explain(error, path, timeout)
-    except UnicodeDecodeError as error:  # Python can't decode what SQLite quotes of a damaged schema
-        if b"malformed database schema" not in error.object:
-            raise
-        raise IntegrityError(f"{path} is damaged (its schema is no text): restore it from git or a backup") from error
-
-
-@contextmanager
-def _reachable(path: Path) -> Iterator[None]:
-    """Turn what the file system says into an error that tells of which file."""
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"{error.filename or path}: {error.strerror or error}") from error
-
-
-def _replaced(path: Path) -> Conflict:
-    return Conflict(f"{path} was replaced or removed while it was being written: the file that is there now has none of it")
-
-
-def explain(error: sqlite3.Error, path: Path, timeout: float = TIMEOUT) -> NoReturn:
-    """Raise the IfpError that an sqlite3.Error means; decided by SQLite's code, never by its text."""
-    code = getattr(error, "sqlite_errorcode", None)
-    primary = code & 0xFF if code is not None else None
-    if primary in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        who = f" (process {found})" if (found := writer_of(path)) else ""
-        raise Busy(f"{path}: another writer held the registry for longer than {timeout:g} s{who}; try again") from error
-    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        raise IntegrityError(
-            f"{path} is damaged ({error}): restore it from git or a backup (docs/reliability.md says how to save what is left)"
-        ) from error
-    if primary == sqlite3.SQLITE_FULL:
-        raise StorageError(f"{path}: the disk is full; nothing was changed; free some space and try again") from error
-    if code == sqlite3.SQLITE_READONLY_DBMOVED:
-        raise _replaced(path) from error
-    if primary == sqlite3.SQLITE_READONLY:
-        raise Refused(f"{path} can't be written ({error}): look at the permissions of the file and its folder") from error
-    if code == sqlite3.SQLITE_IOERR_DIR_FSYNC:
-        raise StorageError(
-            f"{path}: the change was made, but its folder can't be synced ({error}): a power cut could undo it"
-        ) from error
-    if primary in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-        raise StorageError(f"{path}: the file system failed ({error}); nothing was changed") from error
-    if primary == sqlite3.SQLITE_CONSTRAINT:
-        raise IntegrityError(f"{path}: the registry refused a row that breaks its rules: {error}") from error
-    raise error

@@ -20,6 +20,7 @@ from urllib.parse import quote
 
 from ..errors import IntegrityError, Refused
 from . import db
+from .explaining import TIMEOUT, explain
 
 LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: 1 << 28,
@@ -59,7 +60,7 @@ def opened(source: Path | bytes, *, name: str | None = None) -> Iterator[Connect
         raise _strange(called, "its schema is damaged") from error
     except sqlite3.Error as error:
         try:
-            db.explain(error, called)
+            explain(error, called)
         except sqlite3.Error:
             raise _strange(called, str(error)) from error
 
@@ -77,7 +78,7 @@ def _copied(source: Path | bytes, called: Path) -> Connection:
     db.check_header(source)
     connection = sqlite3.connect("", isolation_level=None)
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(source.absolute()))}?mode=ro", uri=True, timeout=db.TIMEOUT)) as other:
+        with closing(sqlite3.connect(f"file:{quote(str(source.absolute()))}?mode=ro", uri=True, timeout=TIMEOUT)) as other:
             other.backup(connection)
     except sqlite3.OperationalError as error:
         connection.close()

@@ -23,7 +23,7 @@ from ..desk import Registry
 from ..errors import Conflict, IfpError, IntegrityError, Refused, StorageError, UsageError
 from ..store import claims, foreign
 from ..store.blobs import BlobStore
-from ..store.db import explain
+from ..store.explaining import explain
 from .chain import Verification, verify
 
 Progress = Callable[[int, int], None]

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from sqlite3 import Connection
@@ -86,8 +87,6 @@ def check(
 def _look(store: BlobStore, one: Expected, fast: bool, progress: Callable[[int], None] | None) -> Damage | None:
     path = store.path(one.digest)
     place = _place(store, path) + (f" ({one.owner})" if one.owner else "")
-    if not path.is_file():
-        return Damage("missing", one.digest, f"{place} is not here")
     slow = not fast or one.xxh3 is None
     sha256, xxh3, size = hashlib.sha256(), xxhash.xxh3_128(), 0
 
@@ -101,6 +100,8 @@ def _look(store: BlobStore, one: Expected, fast: bool, progress: Callable[[int],
             progress(len(chunk))
 
     try:
+        if not path.is_file():
+            return Damage("missing", one.digest, f"{place} is not here")
         tree.read_steadily(path, take)
     except (IfpError, OSError) as error:
         return Damage("unreadable", one.digest, str(error))
@@ -123,7 +124,8 @@ def unnamed(store: BlobStore, wanted: Iterable[str]) -> list[str]:
         if len(name) != len("sha256:") + 64:
             strays.append(f"{_place(store, path)} is no blob")
         elif name not in known:
-            count, size = count + 1, size + path.stat().st_size
+            with suppress(FileNotFoundError):  # a gc may be at work
+                count, size = count + 1, size + path.stat().st_size
     leftovers = sum(1 for _ in _files(store.root / "tmp"))
     notes = [f"{count} blobs of {size} bytes that no row names (ifp gc)"] if count else []
     if leftovers:

@@ -23,6 +23,7 @@ from .. import settings, times
 from ..desk import Registry
 from ..errors import IfpError, Refused
 from ..store import claims, db, foreign, live
+from ..store.explaining import TIMEOUT, explain
 from ..store.filesystem import network_kind
 
 PROBLEM, HINT = "problem", "hint"
@@ -156,10 +157,10 @@ def readable(place: Place) -> Iterator[Finding]:
 
 def _leave_wal(path: Path) -> None:
     try:
-        with closing(sqlite3.connect(path, timeout=db.TIMEOUT)) as connection:
+        with closing(sqlite3.connect(path, timeout=TIMEOUT)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE").fetchall()
     except sqlite3.Error as error:
-        db.explain(error, path)
+        explain(error, path)
 
 
 def journal(place: Place) -> Iterator[Finding]:
