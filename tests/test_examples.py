@@ -20,16 +20,29 @@ def run(example: Path, folder: Path) -> str:
     return done.stdout
 
 
+SAID: dict[Path, str] = {}
+"""What each example printed when it ran here."""
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_the_example_runs_twice_in_folders_of_its_own(example: Path, tmp_path: Path) -> None:
-    run(example, tmp_path / "demo")
-    run(example, tmp_path / "demo")
+def test_the_example_runs(example: Path, tmp_path: Path) -> None:
+    SAID[example] = run(example, tmp_path / "demo")
+    assert (tmp_path / "demo" / "ifp.db").exists()
+
+
+def test_an_example_that_is_run_again_takes_a_folder_of_its_own(tmp_path: Path) -> None:
+    for _ in range(2):
+        run(EXAMPLES[3], tmp_path / "demo")
     assert (tmp_path / "demo" / "ifp.db").exists()
     assert (tmp_path / "demo-2" / "ifp.db").exists()
 
 
+def said_by(example: Path, folder: Path) -> str:
+    return SAID.get(example) or run(example, folder / "demo")
+
+
 def test_the_november_story_answers_the_auditor(tmp_path: Path) -> None:
-    said = run(EXAMPLES[0], tmp_path / "demo")
+    said = said_by(EXAMPLES[0], tmp_path)
     answer = said.partition("$ ifp at 2025-11-14")[2].partition("$ ifp log")[0]
     assert "2025-11-10 15:00:00Z to 2025-11-17 08:00:00Z" in answer
     assert "approved by  grace" in answer
@@ -41,7 +54,7 @@ def test_the_november_story_answers_the_auditor(tmp_path: Path) -> None:
 
 
 def test_the_regression_is_traced_to_the_version_that_brought_it(tmp_path: Path) -> None:
-    said = run(EXAMPLES[2], tmp_path / "lineage")
+    said = said_by(EXAMPLES[2], tmp_path)
     bisected = said.partition("$ ifp bisect")[2].partition("$ ifp explain")[0]
     assert "tumour-screen v6" in bisected.partition("is the first bad one")[2]
     assert "registered 2025-10-20 09:00:00Z by linus\napproved by grace" in bisected
@@ -53,7 +66,7 @@ def test_the_regression_is_traced_to_the_version_that_brought_it(tmp_path: Path)
 
 
 def test_each_kind_of_damage_is_told_and_mended(tmp_path: Path) -> None:
-    said = run(EXAMPLES[3], tmp_path / "damaged")
+    said = said_by(EXAMPLES[3], tmp_path)
     _, whole, bytes_, mended, row, event, cut = said.split("──")
     assert "all as it was written" in whole and "5 events, held against 1 anchor, whole" in whole
     assert "\ndamaged  sha256:" in bytes_ and "\nmissing  sha256:" in bytes_

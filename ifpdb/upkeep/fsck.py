@@ -52,10 +52,11 @@ def fsck(registry: Registry, *, fast: bool = False, progress: Callable[[int, int
     """
     problems = list[Damage]()
     wanted = dict[str, contents.Expected]()
-    with registry.reading() as tx:
-        for what, check in CHECKS.items():
+    for what, check in CHECKS.items():
+        with registry.reading() as tx:  # one for each: writers wait while it is open
             problems += _guarded(what, partial(check, tx))
-        told = folds.Told()
+    told = folds.Told()
+    with registry.reading() as tx:
         problems += (stopped := list(_guarded("the log, and so no row can be held against it", lambda: _fold(tx, told))))
         for what, fold in FOLDS.items() if not stopped else ():
             problems += _guarded(what, partial(fold, tx, told))

@@ -6,14 +6,17 @@ import hashlib
 import json
 import shutil
 import sqlite3
+import tracemalloc
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import ifpdb as ifp
-from ifpdb import digest
+from ifpdb import digest, times
+from ifpdb.store.db import fresh_registry
 from ifpdb.upkeep import chain
 from ifpdb.upkeep.chain import Verification, verify
 
@@ -227,6 +230,24 @@ def test_rows_that_can_t_be_read_have_no_digest(busy: ifp.Registry) -> None:
     found = verify(busy)
     assert ([kind for kind, _, _ in found.problems], found.digest) == (["unreadable"], "")
     assert found.events == 3
+
+
+def test_a_long_log_is_read_in_little_memory() -> None:
+    """20,000 events of half a kilobyte, of which no more than the open ends are kept."""
+    with closing(fresh_registry()) as connection:
+        connection.execute("DROP TRIGGER event_becomes_head")
+        parents, moment = list[str](), times.to_microseconds("2031-01-01T00:00:00.000000Z")
+        for number in range(20_000):
+            at = times.from_microseconds(moment + number)
+            body = digest.canonical({"at": at, "actor": "ada" * 150, "kind": "moved", "parents": parents})
+            parents = [digest.sha256(body)]
+            connection.execute("INSERT INTO event (id, body) VALUES (?, ?)", (digest.to_bytes(parents[0]), body.decode()))
+        connection.execute("INSERT INTO head VALUES (?)", parents)
+        tracemalloc.start()
+        assert problems(connection) == []
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 1_000_000
 
 
 def test_a_moved_registry_has_the_same_digest(busy: ifp.Registry, tmp_path_factory: pytest.TempPathFactory) -> None:

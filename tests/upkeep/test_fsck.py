@@ -134,6 +134,8 @@ EDITS = [
     ("UPDATE artifact SET size = 9 WHERE run = 1", "size run"),
     ("UPDATE artifact SET size = 9 WHERE kind = 'tree'", "size run"),
     ("UPDATE edge SET parent = 99 WHERE child = 2", "reference lineage"),
+    ("INSERT INTO arrival VALUES (999, '2031-01-01T00:00:00.000000Z')", "reference"),
+    ("PRAGMA ignore_check_constraints = ON; UPDATE dataset_column SET nulls = -1 WHERE position = 0", "sqlite"),
     ("UPDATE registry SET min_reader = 99", "schema"),
     ("DELETE FROM registry", "schema"),
     ("PRAGMA user_version = 258", "schema"),
