@@ -180,19 +180,17 @@ class _Blobs:
         if not path.is_file():
             self.problems.append(("missing", digest, f"{path} is not here: copy it from a machine that has it"))
             return
-        self._target.path(digest).unlink(missing_ok=True)  # it rotted
         try:
-            kept = self._target.put_path(path, name=digest, format="bytes", progress=self._tell)
+            self._target.replace(
+                digest, path, progress=self._tell
+            )  # until then what is there stays
+        except IntegrityError:
+            self.problems.append(("damaged", digest, f"{path} holds other bytes: replace it with a good copy (ifp fsck)"))
         except (UsageError, Conflict) as error:
             self.problems.append(("unreadable", digest, str(error)))
-            return
-        if kept.digest == digest:
+        else:
             self.copied += 1
             self.copied_bytes += size
-            return
-        if kept.stored_anew:
-            self._target.path(kept.digest).unlink()
-        self.problems.append(("damaged", digest, f"{path} holds other bytes: replace it with a good copy (ifp fsck)"))
 
     def _tell(self, count: int) -> None:
         self._done += count

@@ -96,6 +96,16 @@ def test_what_can_not_be_copied_is_told_and_the_rest_is_there(
         assert [path for path in (copy.blobs.root / "sha256").rglob("*") if path.is_file()] == [copy.blobs.path(good.digest)]
 
 
+def test_what_is_in_the_backup_stays_until_a_good_copy_takes_its_place(make: Make, registry: ifp.Registry, place: Path) -> None:
+    digest = make("a").weights.digest
+    backup(registry, place)
+    there = place / "ifp.cas" / registry.blobs.path(digest).relative_to(registry.blobs.root)
+    spoil(there, b"b")
+    spoil(registry.blobs.path(digest), b"c")
+    assert [kind for kind, _, _ in backup(registry, place).problems] == ["damaged"]
+    assert there.read_bytes() == b"b"
+
+
 def test_what_is_lost_here_but_in_the_backup_is_no_problem(make: Make, registry: ifp.Registry, place: Path) -> None:
     weights = make("a").weights
     assert weights
