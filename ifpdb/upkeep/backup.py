@@ -181,9 +181,7 @@ class _Blobs:
             self.problems.append(("missing", digest, f"{path} is not here: copy it from a machine that has it"))
             return
         try:
-            self._target.replace(
-                digest, path, progress=self._tell
-            )  # until then what is there stays
+            self._target.replace(digest, path, progress=self._tell)  # until then what is there stays
         except IntegrityError:
             self.problems.append(("damaged", digest, f"{path} holds other bytes: replace it with a good copy (ifp fsck)"))
         except (UsageError, Conflict) as error:
