@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from threading import Lock
 
 import click
 
@@ -17,7 +14,7 @@ from ..upkeep.findings import Damage
 from ..upkeep.fsck import Inspection, fsck
 from ..upkeep.mend import mend
 from .options import Session, command
-from .output import emit_json, printable
+from .output import emit_json, printable, progress_bar
 
 
 @command("fsck")
@@ -37,11 +34,11 @@ def fsck_command(ctx: click.Context, session: Session, fast: bool, other: Path |
     """
     mended, failed = list[str](), list[Damage]()
     with session.reading() if other is None else session.writing() as registry:
-        with _percentage("reading blobs") as told:
+        with progress_bar("reading blobs") as told:
             found = fsck(registry, fast=fast, progress=told)
         if other is not None and not found.ok:
             mended, failed = mend(registry, other, found.problems)
-            with _percentage("reading blobs again") as told:
+            with progress_bar("reading blobs again") as told:
                 found = fsck(registry, fast=fast, progress=told)
     if session.form == "json":
         emit_json({**found.as_dict(), **({"mended": mended} if other is not None else {})})
@@ -57,7 +54,7 @@ def _say(found: Inspection, mended: Sequence[str], failed: Sequence[Damage]) -> 
     for problem in failed:
         click.echo(f"{problem.kind}  {short(problem.digest)}  {printable(problem.detail)}", err=True)
     for problem in found.problems:
-        click.secho(f"{problem.kind}  {short(problem.digest)}  {printable(problem.detail)}".replace("    ", "  "), fg="red")
+        click.secho("  ".join(filter(None, (problem.kind, short(problem.digest), printable(problem.detail)))), fg="red")
     for note in found.notes:
         click.echo(f"note: {printable(note)}", err=True)
     count = len(found.problems)
@@ -73,25 +70,6 @@ _LOG = "the log was changed around ifpdb: take back the last revision in git, or
 _PAGES = "the database is damaged: take it back from git or a backup; docs/reliability.md says how to save what is left"
 ADVICE = {"missing": _BYTES, "damaged": _BYTES, "tree": _BYTES, "sqlite": _PAGES, "unreadable": _PAGES}
 """What to do about each kind of problem; the others are all rows."""
-
-
-@contextmanager
-def _percentage(what: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Shows on a terminal how far something is; callable from several threads."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    lock, shown = Lock(), -1
-
-    def show(done: int, total: int) -> None:
-        nonlocal shown
-        with lock:
-            if (now := done * 100 // max(total, 1)) != shown:
-                shown = now
-                click.echo(f"\r{what}: {now} %", err=True, nl=False)
-
-    yield show
-    click.echo("\r\033[K", err=True, nl=False)
 
 
 @command("verify")

@@ -16,7 +16,7 @@ from ..upkeep.backup import backup
 from ..upkeep.doctor import PROBLEM, examine
 from ..upkeep.gc import GRACE, collect
 from .options import Session, command
-from .output import emit_json, emit_table, printable
+from .output import emit_json, emit_table, printable, progress_bar
 
 
 @command("gc")
@@ -60,7 +60,7 @@ def backup_command(ctx: click.Context, session: Session, dest: Path, fast: bool)
 
     A backup that is there is brought up to date. Exit 1 when blobs are missing or damaged here; the rest is copied.
     """
-    with session.reading() as registry, _bar() as progress:
+    with session.reading() as registry, progress_bar("copying") as progress:
         made = backup(registry, dest, fast=fast, progress=progress)
     if session.form == "json":
         emit_json(made.as_dict())
@@ -114,21 +114,6 @@ def _counting() -> Iterator[Callable[[str, int], None] | None]:
         yield show
     finally:
         click.echo("\r\x1b[K", err=True, nl=False)
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar on stderr, where somebody watches."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    with click.progressbar(length=1, label="copying", file=sys.stderr) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.length = max(total, 1)
-            bar.update(done - bar.pos)
-
-        yield show
 
 
 COMMANDS: dict[str, click.Command] = {"gc": gc_command, "backup": backup_command, "doctor": doctor_command}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from threading import Lock
 from typing import Any, Protocol
 
 import click
@@ -107,3 +110,20 @@ def _cell(value: Any) -> Any:
     if isinstance(value, dict | list | bool) or value is None:
         value = "" if value is None else json.dumps(value, ensure_ascii=False)
     return printable(value) if isinstance(value, str) else value
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on stderr, where somebody watches; told how much is done and how much there is, by any thread."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    lock = Lock()
+    with click.progressbar(length=1, label=label, file=sys.stderr) as bar:
+
+        def show(done: int, total: int) -> None:
+            with lock:
+                bar.length = max(total, 1)
+                bar.update(done - bar.pos)
+
+        yield show

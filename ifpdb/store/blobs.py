@@ -213,11 +213,11 @@ class BlobStore:
             final.parent.mkdir(parents=True, exist_ok=True)
         # Another process may have made the shard and died before its name was durable: look once in each process.
         if final.parent not in self._durable_shards:
-            _fsync_folder(final.parent.parent)
+            fsync_path(final.parent.parent)
             self._durable_shards.add(final.parent)
         if anew:
             os.rename(temporary, final)
-        _fsync_folder(final.parent)
+        fsync_path(final.parent)
         return anew
 
     @contextmanager
@@ -228,7 +228,7 @@ class BlobStore:
         descriptor = -1
         try:
             if not folder.is_dir():
-                self._make_folders()
+                self.make_folders()
             descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o600)
             yield path, descriptor
         except OSError as error:
@@ -239,11 +239,12 @@ class BlobStore:
             with suppress(OSError):  # it has its name, or the next gc removes it
                 path.unlink()
 
-    def _make_folders(self) -> None:
+    def make_folders(self) -> None:
+        """Make the folders of the store, durably."""
         for folder in (self.root / "tmp", self.root / "sha256"):
             folder.mkdir(parents=True, exist_ok=True)
-        _fsync_folder(self.root)
-        _fsync_folder(self.root.parent)
+        fsync_path(self.root)
+        fsync_path(self.root.parent)
 
     def _missing(self, digest: str) -> NotFound:
         return NotFound(
@@ -295,11 +296,11 @@ def _nonce() -> str:
     return os.urandom(6).hex()
 
 
-def _fsync_folder(folder: Path) -> None:
-    """Make the names in a folder durable, where the system can (Windows can't open a folder)."""
-    if os.name == "nt":
+def fsync_path(path: Path) -> None:
+    """Make a file's bytes durable, or the names in a folder where the system can (Windows can't open a folder)."""
+    if os.name == "nt" and path.is_dir():
         return
-    descriptor = os.open(folder, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import IntegrityError, StorageError, UsageError
-from .blobs import _fsync_folder as fsync_folder
+from .blobs import fsync_path
 
 try:
     import fcntl
@@ -192,7 +192,7 @@ def _make_durable(descriptor: int, folder: Path) -> None:
     """See that a power cut can't take the file: a run that is on record without it would be in progress for ever."""
     os.fsync(descriptor)
     for place in (folder, folder.parent, folder.parent.parent):
-        fsync_folder(place)
+        fsync_path(place)
 
 
 def _lock(descriptor: int) -> None:

@@ -22,7 +22,7 @@ from .. import settings, tree
 from ..desk import Registry
 from ..errors import Conflict, IfpError, IntegrityError, Refused, StorageError, UsageError
 from ..store import claims, foreign
-from ..store.blobs import BlobStore
+from ..store.blobs import BlobStore, fsync_path
 from ..store.explaining import explain
 from .chain import Verification, verify
 
@@ -81,7 +81,7 @@ def backup(registry: Registry, dest: Path, *, fast: bool = False, progress: Prog
     with claims.shared(registry.blobs.root), claims.shared(target.root):
         copy = target.root / "tmp" / f"{os.getpid()}-{os.urandom(6).hex()}"
         try:
-            _make_room(target.root)
+            target.make_folders()
             told, named = _copy_database(registry, copy)
             blobs = _Blobs(registry.blobs, target, fast, sum(size for _, size, _ in named), progress)
             for blob in named:
@@ -196,27 +196,10 @@ class _Blobs:
             self._progress(self._done, self.total)
 
 
-def _make_room(root: Path) -> None:
-    for folder in (root / "tmp", root / "sha256"):
-        folder.mkdir(parents=True, exist_ok=True)
-    _sync(root)
-    _sync(root.parent)
-
-
 def _put(copy: Path, place: Path) -> None:
     """Give the copy its name, durably. No journal of what it replaces may stay: SQLite would roll it back into it."""
     if os.path.lexists(f"{place}-journal"):
         raise Refused(f"{place} has an interrupted write: open it once with ifp --db {place} verify, and try again")
-    _sync(copy)
+    fsync_path(copy)
     os.replace(copy, place)
-    _sync(place.parent)
-
-
-def _sync(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():  # Windows can't open a folder
-        return
-    descriptor = os.open(path, os.O_RDWR if path.is_file() else os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    fsync_path(place.parent)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from sqlite3 import Connection
-from typing import Any, TypeVar
+from typing import Any
 
 from .. import digest
 from ..desk import Registry
@@ -24,8 +24,6 @@ from .logical import logical_digest
 
 Problem = tuple[str, str, str]
 """(kind, id of the event or '', what is wrong)"""
-
-T = TypeVar("T")
 
 STAGES_OFF = """
     SELECT 'sha256:' || lower(hex(v.digest)), v.stage, s.stage FROM version v JOIN stage_by_log s ON s.version = v.key

@@ -30,7 +30,7 @@ class Told:
     metrics: dict[str, dict[tuple[str, str | None], tuple[float, str]]] = field(default_factory=lambda: defaultdict(dict))
     registered: dict[str, tuple[str, str]] = field(default_factory=dict)
     created: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    data: dict[tuple[str, str, str], dict[str, Any]] = field(default_factory=dict)
+    data: dict[tuple[str, str, str], str | None] = field(default_factory=dict)
     status: dict[str, str] = field(default_factory=dict)
     records: dict[str, str] = field(default_factory=dict)
 
@@ -56,7 +56,7 @@ def read(tx: Connection, told: Told) -> None:
             told.tags[place].update(detail["tags"])
         if kind == "registered":
             told.registered.setdefault(run, (version, at))
-            told.data.update({(run, one["role"], one["dataset"]): one for one in detail["data"]})
+            told.data.update({(run, one["role"], one["dataset"]): one["name"] for one in detail["data"]})
             if detail["created"]:
                 told.created[model].append(version)
             told.tags[place].update(detail["tags"])
@@ -114,19 +114,16 @@ def records(tx: Connection, told: Told) -> Iterator[Damage]:
 
 
 DATA = """
-    SELECT r.id, u.role, coalesce('sha256:' || nullif(lower(hex(d.digest)), ''), d.pointer), u.name, coalesce(d.pointer, u.uri),
-           'sha256:' || nullif(lower(hex(u.file)), ''), d.size, d.rows
+    SELECT r.id, u.role, coalesce('sha256:' || nullif(lower(hex(d.digest)), ''), d.pointer), u.name
       FROM run_dataset u JOIN run r ON r.key = u.run JOIN dataset d ON d.key = u.dataset"""
 
 
 def data(tx: Connection, told: Told) -> Iterator[Damage]:
     """A run used the data that its registration says, under that name."""
     left = dict(told.data)
-    for run, role, dataset, *row in tx.execute(DATA):
-        held = dict(zip(("name", "uri", "file", "size", "rows"), row, strict=True))
-        for key, value in left.pop((run, role, dataset), {}).items():
-            if key in held and held[key] != value:
-                yield Damage("data", dataset, f"its {key} is {held[key]} in {run} ({role}), but the log says {value}")
+    for run, role, dataset, name in tx.execute(DATA):
+        if (known := left.pop((run, role, dataset), name)) != name:
+            yield Damage("data", dataset, f"its name is {name} in {run} ({role}), but the log says {known}")
     for run, role, dataset in left:
         yield Damage("data", dataset, f"the log says that {run} used it as {role}, but that row is not here")
 

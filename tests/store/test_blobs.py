@@ -249,7 +249,7 @@ def test_a_blob_is_on_disk_before_it_has_its_name_and_its_name_before_the_call_r
 def test_the_trace_would_notice_a_missing_fsync(folder: Path) -> None:
     assert shutil.which("strace"), "this test needs strace"
     (folder / "model.bin").write_bytes(b"weights")
-    broken = "from ifpdb.store import blobs\nblobs._fsync_folder = lambda folder: None\n" + PUT
+    broken = "from ifpdb.store import blobs\nblobs.fsync_path = lambda folder: None\n" + PUT
     assert [call for call in trace(folder, broken) if call.startswith("fsync")] == ["fsync tmp/"]
 
 
