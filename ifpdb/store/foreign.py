@@ -15,12 +15,11 @@ from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 from sqlite3 import Connection
-from tempfile import TemporaryDirectory
 from urllib.parse import quote
 
 from ..errors import IntegrityError, Refused
 from . import db
-from .explaining import TIMEOUT, explain
+from .explaining import TIMEOUT, explain, reachable
 
 LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: 1 << 28,
@@ -75,7 +74,8 @@ def _copied(source: Path | bytes, called: Path) -> Connection:
             connection.close()
             raise
         return connection
-    db.check_header(source)
+    with reachable(source):
+        db.check_header(source)
     connection = sqlite3.connect("", isolation_level=None)
     try:
         with closing(sqlite3.connect(f"file:{quote(str(source.absolute()))}?mode=ro", uri=True, timeout=TIMEOUT)) as other:
@@ -144,12 +144,9 @@ def _hold_against_ours(connection: Connection, called: Path) -> None:
 @cache
 def _ours() -> dict[str, tuple[str, frozenset[str]]]:
     """The text and the stored columns of each table as this ifpdb makes it."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "fresh.db"
-        db.create(path)
-        with closing(sqlite3.connect(path)) as fresh:
-            texts = fresh.execute(_TABLES).fetchall()
-            return {table: (text, _columns(fresh, table, _STORED)) for table, text in texts}
+    with closing(db.fresh_registry()) as fresh:
+        texts = fresh.execute(_TABLES).fetchall()
+        return {table: (text, _columns(fresh, table, _STORED)) for table, text in texts}
 
 
 def _columns(connection: Connection, table: str, kind: int) -> frozenset[str]:

@@ -20,7 +20,7 @@ import xxhash
 from .. import digest as digests
 from .. import settings, tree
 from ..desk import Registry
-from ..errors import Conflict, IfpError, IntegrityError, Refused, StorageError, UsageError
+from ..errors import IfpError, IntegrityError, Refused, StorageError, UsageError
 from ..store import claims, foreign
 from ..store.blobs import BlobStore, fsync_path
 from ..store.explaining import explain
@@ -37,7 +37,7 @@ EVENTS = "SELECT id FROM event"
 class Backup:
     """A backup at `path`: its events and logical digest, how many blobs of how many bytes it has, and how many were new.
 
-    A problem is (kind, digest, detail) of a blob that it lacks; kind is 'missing', 'damaged' or 'unreadable'.
+    A problem is (kind, digest, detail) of a blob that it lacks; kind is 'missing' or 'damaged'.
     """
 
     path: Path
@@ -72,8 +72,8 @@ def backup(registry: Registry, dest: Path, *, fast: bool = False, progress: Prog
 
     A backup that is there is brought up to date: blobs that it has are read and compared (with `fast`, by size alone) and
     copied again only where they rotted. What is missing here is a problem in the answer, the rest is copied. Raises
-    Refused where `dest` holds another registry, IntegrityError where this one's database isn't whole, and leaves the
-    backup that was there.
+    Refused where `dest` holds another registry, IntegrityError where this one's database isn't whole, StorageError where a
+    disk can't be read or written, and leaves the backup that was there.
     """
     place = _place(registry, dest)
     _check_older(registry, place)
@@ -184,8 +184,10 @@ class _Blobs:
             self._target.replace(digest, path, progress=self._tell)  # until then what is there stays
         except IntegrityError:
             self.problems.append(("damaged", digest, f"{path} holds other bytes: replace it with a good copy (ifp fsck)"))
-        except (UsageError, Conflict) as error:
-            self.problems.append(("unreadable", digest, str(error)))
+        except UsageError as error:
+            raise StorageError(
+                f"{error}; nothing was put in place. Try again, or move that file away to go on without it"
+            ) from error
         else:
             self.copied += 1
             self.copied_bytes += size
