@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from ..errors import Refused, UsageError
 from . import containers, native, pickling, tensors
+from .explaining import reachable
 from .tensors import Buffer
 
 
@@ -150,10 +151,13 @@ def runs_code(name: str) -> bool:
 
 
 def guess(path: Path) -> str:
-    """The format of a file by its first bytes, else by its ending; BYTES for a folder or what is not known."""
+    """The format of a file by its first bytes, else by its ending; BYTES for a folder or what is not known.
+
+    Raises StorageError for a file that can't be read.
+    """
     if not path.is_file():
         return BYTES
-    with open(path, "rb") as file:
+    with reachable(path), open(path, "rb") as file:
         first = file.read(100)
     for format in FORMATS:
         if format.begins and first.startswith(format.begins):

@@ -25,7 +25,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from ifpdb.errors import Refused, UsageError
+from ifpdb.errors import Refused, StorageError, UsageError
 from ifpdb.store import formats
 
 X, Y = load_iris(return_X_y=True)
@@ -236,3 +236,9 @@ def test_a_file_is_known_by_its_first_bytes_before_its_name(folder: Path, write:
 
 def test_a_folder_has_no_format(folder: Path) -> None:
     assert formats.guess(folder) == formats.BYTES
+
+
+@pytest.mark.skipif(not Path("/proc/self/mem").is_file(), reason="a file whose reading fails with EIO")
+def test_a_file_that_can_not_be_read_is_said():
+    with pytest.raises(StorageError, match="/proc/self/mem: Input/output error"):
+        formats.guess(Path("/proc/self/mem"))
