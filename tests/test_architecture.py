@@ -138,7 +138,7 @@ def test_transactions_are_seen_where_they_are() -> None:
     assert transaction_words(ast.parse("'''COMMIT'''\nx = '-----BEGIN KEY-----'")) == []
 
 
-@pytest.mark.parametrize("module", [module for module in FILES if not module.endswith("__init__.py")])
+@pytest.mark.parametrize("module", [module for module in FILES if module not in ("__init__.py", "cli/commands.py")])
 def test_only_doors_load_modules_by_a_string(module: str) -> None:
     names = {node.id for node in ast.walk(parse(module)) if isinstance(node, ast.Name)}
     assert not names & {"import_module", "__import__"}

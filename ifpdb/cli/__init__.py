@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from importlib import import_module
 
 import click
 
 from .. import __version__
 from ..errors import IfpError
+from .commands import Commands
 from .output import printable
 
 SECTIONS = {
@@ -58,6 +58,9 @@ SECTIONS = {
         "events": "auditing",
         "sql": "auditing",
     },
+    "Share": {
+        "git": "git",
+    },
     "Look after": {
         "fsck": "checking",
         "verify": "checking",
@@ -77,39 +80,13 @@ SECTIONS = {
 }
 """Commands by task, with the module of this package that has them."""
 
-_MODULE_OF = {name: module for commands in SECTIONS.values() for name, module in commands.items()}
 
-
-class Commands(click.Group):
-    """A group that imports a command's module only when the command is asked for."""
-
-    def list_commands(self, _ctx: click.Context) -> list[str]:
-        return list(_MODULE_OF)
-
-    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _MODULE_OF:
-            return None
-        module = import_module(f".{_MODULE_OF[cmd_name]}", __name__)
-        found: click.Command = module.COMMANDS[cmd_name]
-        return found
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in _MODULE_OF and not args[0].startswith("-"):
-            from difflib import get_close_matches
-
-            near = get_close_matches(args[0], _MODULE_OF, n=3)
-            hint = f" Did you mean {' or '.join(near)}?" if near else " See ifp --help."
-            ctx.fail(f"There is no command '{printable(args[0])}'.{hint}")
-        return super().resolve_command(ctx, args)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for section, commands in SECTIONS.items():
-            found = [(name, self.get_command(ctx, name)) for name in commands]
-            with formatter.section(section):
-                formatter.write_dl([(name, command.get_short_help_str(90)) for name, command in found if command])
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(
+    cls=Commands,
+    package=__name__,
+    sections=SECTIONS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
 @click.version_option(__version__, prog_name="ifp", message="%(prog)s %(version)s", help="Print the version and exit.")
 @click.option("--db", metavar="PATH", help="Use this registry (default: IFP_DB, else the nearest ifp.db).")
 @click.option("--actor", metavar="NAME", help="Act as NAME (default: IFP_ACTOR, else git's user).")

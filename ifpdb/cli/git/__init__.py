@@ -1,0 +1,23 @@
+"""git: what makes a registry at home in a checkout, and what git itself calls."""
+
+from __future__ import annotations
+
+import click
+
+from ..commands import Commands
+
+SECTIONS: dict[str, dict[str, str]] = {
+    "Set up": {},
+    "Merge": {},
+    "Review": {},
+    "Called by git": {},
+}
+"""Commands by task, with the module of this package that has them."""
+
+
+@click.group("git", cls=Commands, package=__name__, sections=SECTIONS)
+def git_group() -> None:
+    """Set up git for this registry; settle merges, review changes."""
+
+
+COMMANDS: dict[str, click.Command] = {"git": git_group}
