@@ -341,8 +341,16 @@ CREATE TRIGGER version_stage_follows_log BEFORE UPDATE OF stage ON version
 WHEN NEW.stage IS NOT (SELECT stage FROM stage_by_log WHERE version = NEW.key)
 BEGIN SELECT RAISE(ABORT, 'ifpdb: no event explains this stage; use ifp promote'); END;
 
-CREATE TRIGGER version_never_changes BEFORE UPDATE OF key, model, digest, manifest, ordinal, weights, schema ON version
+CREATE TRIGGER version_never_changes BEFORE UPDATE OF key, model, digest, manifest, weights, schema ON version
 BEGIN SELECT RAISE(ABORT, 'ifpdb: a version never changes'); END;
+
+-- Two people registered it, each in a file of their own: the number that it had where it was first counts.
+CREATE TRIGGER version_keeps_its_ordinal BEFORE UPDATE OF ordinal ON version
+WHEN NOT EXISTS (
+  SELECT 1 FROM arrival WHERE event = (
+    SELECT e.key FROM event e JOIN model m ON m.name = e.model
+     WHERE m.key = OLD.model AND e.version = OLD.sha256 AND e.to_stage IS NOT NULL ORDER BY e.at, e.id LIMIT 1))
+BEGIN SELECT RAISE(ABORT, 'ifpdb: a version keeps its number'); END;
 
 -- UPDATE OF doesn't see a key that is written by its other names: rowid, oid, _rowid_.
 CREATE TRIGGER version_keeps_its_key BEFORE UPDATE ON version WHEN NEW.key <> OLD.key

@@ -220,8 +220,6 @@ class Registry(Reader):
                 identity = "" if dataset is None else promotion.dataset_named(tx, str(dataset))
                 if identity and dataset_rows.find(tx, identity) is None:
                     raise NotFound(f"no dataset {identity} is on record: name its file or folder once (--dataset PATH)")
-            moment = times.to_microseconds(by.now)
-            _seal(tx, run, [live.Point(key, identity, value, None, moment) for key, value in known.items()])
             found = versions.read(tx, [version], self)[0]
             detail = {
                 "metrics": [
@@ -229,8 +227,10 @@ class Registry(Reader):
                     for key, value in known.items()
                 ]
             }
-            events.append(tx, by, "measured", model=found.model, run=found.run, version=found.digest, detail=detail)
-            return found
+            told = events.append(tx, by, "measured", model=found.model, run=found.run, version=found.digest, detail=detail)
+            moment = times.to_microseconds(told.at)  # so that of two people's measurements the log tells the later one
+            _seal(tx, run, [live.Point(key, identity, value, None, moment) for key, value in known.items()])
+            return versions.read(tx, [version], self)[0]
 
     def _described(self, ref: str, dataset: object) -> Dataset | None:
         """The Dataset behind data, a path or a pointer, that `ref` was measured on; None for a name or a digest."""

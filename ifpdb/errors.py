@@ -5,6 +5,7 @@ IfpError                     1
 ├── NotFound                 3   no such ref, model, registry or blob
 ├── Ambiguous                4   several candidates
 ├── Conflict                 4   the world moved: `expect` no longer true, a file that changes while it is read
+│   └── MergeConflict            two registries disagree on what only a person can decide
 ├── IntegrityError           5   bytes don't match their digest, broken chain, not a registry, damaged file
 ├── StorageError             5   the disk is full, or the file system said no
 ├── Busy                     6   another writer held the registry longer than the timeout
@@ -18,10 +19,12 @@ A message names the thing, the reason, and the command or call that gets on.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .answers import Verdict
+    from .merge.disagreement import Disagreement
 
 __all__ = [
     "Ambiguous",
@@ -30,6 +33,7 @@ __all__ = [
     "GateFailed",
     "IfpError",
     "IntegrityError",
+    "MergeConflict",
     "NeedsReason",
     "NotFound",
     "Refused",
@@ -67,6 +71,14 @@ class Conflict(IfpError):
     """What the caller expected is no longer so."""
 
     exit_code = 4
+
+
+class MergeConflict(Conflict):
+    """Two people decided differently since their common past; `disagreements` holds each, with both sides."""
+
+    def __init__(self, message: str, disagreements: Sequence[Disagreement]) -> None:
+        super().__init__(message)
+        self.disagreements = tuple(disagreements)
 
 
 class IntegrityError(IfpError):

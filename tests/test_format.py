@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import re
+import shutil
 import sqlite3
 import struct
 import unicodedata
@@ -23,6 +24,7 @@ import ifpdb as ifp
 from ifpdb import digest, tree
 from ifpdb.capture.schema.features import read_schema, schema_body
 from ifpdb.ledger import events
+from ifpdb.merge.union import merge
 from ifpdb.store import live, series
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -245,6 +247,13 @@ def eventful(registry: ifp.Registry, make: Callable[..., ifp.Version], folder: P
     fraud.deployed("v1", "prod-eu", replaces="v2")
     fraud.set_policy({"validation": {"min_f1": 0.9, "promote_on_pass": "production"}})
     make("c", metrics={"f1": 0.99})
+    shutil.copy("ifp.db", "other.db")
+    with ifp.open("other.db") as other:
+        for name, opened, bound in (("v1", registry, 0.8), ("v2", other, 0.7)):
+            opened.model("fraud").rollback(to=name, reason="two people")
+            opened.model("fraud").label(name, "best")
+            opened.model("fraud").set_policy({"validation": {"min_f1": bound}})
+        merge(registry, Path("other.db"), prefer=["ours"])
     return registry.events()
 
 

@@ -59,6 +59,7 @@ SECTIONS = {
         "sql": "auditing",
     },
     "Share": {
+        "merge": "merging",
         "git": "git",
     },
     "Look after": {

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
+from .. import settings
 from ..drawing.words import brief, minute, person, short
 from ..history.explain import Explanation, Step, explain
 from ..history.sentences import by_weight
 from ..records import Run, Version
 from .options import Session, command
 from .output import Column, Styled, emit_csv, emit_json, emit_records, printable, stage
+
+if TYPE_CHECKING:
+    from ..gitlink.story import Difference
 
 _COLOURS = {"added": "green", "removed": "red", "unchanged": "bright_black"}
 _CHANGES: list[Column] = [
@@ -24,13 +30,24 @@ _CHANGES: list[Column] = [
 
 @command("diff", output="table")
 @click.argument("a")
-@click.argument("b")
+@click.argument("b", required=False)
 @click.option("--all", "everything", is_flag=True, help="Show what is the same as well.")
-def diff(session: Session, a: str, b: str, everything: bool) -> None:
+@click.option("--git", "by_commit", is_flag=True, help="Show the events between two git revisions, or A and the work tree.")
+def diff(session: Session, a: str, b: str | None, everything: bool, by_commit: bool) -> None:
     """Show what differs from A to B: data, features, parameters, seed, code, environment, weights, metrics.
 
     Weights are compared tensor by tensor where their format can be read without running code.
+
+    With --git, A and B are git revisions, and the events that only one of them has are told; without B, A is compared with
+    the file in the work tree.
     """
+    if by_commit:
+        if everything:
+            raise click.UsageError("--all compares two versions; --git tells events")
+        _tell_difference(session, a, b)
+        return
+    if b is None:
+        raise click.UsageError("name two versions or runs, A and B; or git revisions with --git")
     with session.reading() as registry:
         before, after = registry.find(a), registry.find(b)
         changes = registry.diff(a, b, everything=everything)
@@ -45,6 +62,35 @@ def diff(session: Session, a: str, b: str, everything: bool) -> None:
 
 def _name(found: Version | Run) -> str:
     return found.name if isinstance(found, Version) else found.id
+
+
+def _tell_difference(session: Session, a: str, b: str | None) -> None:
+    from ..gitlink.story import difference  # neither comparison needs what the other imports
+
+    found = difference(settings.find_registry(session.db), a, b)
+    if session.form == "json":
+        emit_json(found.as_dict())
+    elif session.form == "csv":
+        sides = (("removed", found.removed), ("added", found.added))
+        emit_csv([{"change": change, **event.as_dict()} for change, log in sides for event in log.events()])
+    else:
+        _emit_difference(found)
+
+
+def _emit_difference(found: Difference) -> None:
+    to = found.b[:12] if found.b else "the work tree"
+    for sign, colour, log in (("-", "red", found.removed), ("+", "green", found.added)):
+        for line in log.lines():
+            click.echo(click.style(f"{sign} {line}", fg=colour))
+    if found.removed.rows:
+        count = len(found.removed.rows)
+        events = f"{count:,} event{'' if count == 1 else 's'} of {found.a[:12]}"
+        if found.lost:
+            click.echo(f"lost: {to} comes from {found.a[:12]} and lacks {events} (ifp git recover)", err=True)
+        else:
+            click.echo(f"not merged: {to} lacks {events}", err=True)
+    elif not found.added.rows:
+        click.echo(f"no difference: {found.a[:12]} and {to} tell the same events", err=True)
 
 
 @command("explain", output="table")

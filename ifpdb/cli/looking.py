@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import click
 
+from .. import settings
 from ..capture.schema.features import FeatureSchema
+from ..desk import Registry
 from ..drawing import sheet
 from ..drawing.words import brief, minute, number, person, short
 from ..model import Model
@@ -70,9 +75,10 @@ def runs_command(session: Session, model: str | None, status: str | None) -> Non
 
 @command("show")
 @click.argument("ref")
-def show(session: Session, ref: str) -> None:
+@click.option("--at-commit", metavar="REV", help="Read the registry as this git revision has it.")
+def show(session: Session, ref: str, at_commit: str | None) -> None:
     """Show one version (or run) whole: REF is MODEL, MODEL@production, MODEL@v8, a digest, a run or a label."""
-    with session.reading() as registry:
+    with session.reading() if at_commit is None else _reading_past(session, at_commit) as registry:
         found = registry.find(ref)
         if isinstance(found, Run):
             emit_json(found.as_dict()) if session.form == "json" else emit_text(sheet.run_lines(found))
@@ -80,6 +86,14 @@ def show(session: Session, ref: str) -> None:
             emit_json(found.as_dict() | {"runs": [registry.run(run).as_dict() for run in found.runs]})
         else:
             emit_text(version_lines(found))
+
+
+@contextmanager
+def _reading_past(session: Session, revision: str) -> Iterator[Registry]:
+    from ..gitlink.past import past
+
+    with past(settings.find_registry(session.db), revision).placed() as path, Registry(path, readonly=True) as registry:
+        yield registry
 
 
 def version_lines(version: Version) -> list[tuple[str, str]]:

@@ -42,7 +42,7 @@ def init_command(session: Session, path: str | None) -> None:
         if network := network_kind(registry.path):
             click.echo(f"On a network disk ({network}): only one machine at a time may write (docs/reliability.md).", err=True)
         if (registry.project / ".git").exists():
-            click.echo("In a git checkout: commit the .db; keep its .cas folder out with a line in .gitignore.", err=True)
+            click.echo("In a git checkout: run ifp git install once, and commit the .db (docs/git.md).", err=True)
 
 
 @command("register")

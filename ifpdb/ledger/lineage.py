@@ -78,6 +78,28 @@ def _raise_generations(tx: sqlite3.Connection, run: int, generation: int) -> Non
             waiting += [(row[0], number + 1) for row in tx.execute(CHILDREN, (here,))]
 
 
+ALL_RUNS = "SELECT key, generation FROM run"
+ALL_EDGES = "SELECT child, parent FROM edge"
+SET_GENERATION = "UPDATE run SET generation = ? WHERE key = ?"
+
+
+def renumber(tx: sqlite3.Connection) -> None:
+    """Count every generation anew, where edges were taken away."""
+    held, above = dict[int, int](tx.execute(ALL_RUNS).fetchall()), dict[int, int]()
+    children, missing = dict[int, list[int]](), dict.fromkeys(held, 0)
+    for child, parent in tx.execute(ALL_EDGES):
+        children.setdefault(parent, []).append(child)
+        missing[child] += 1
+    ready = [run for run, count in missing.items() if not count]
+    for run in ready:
+        for child in children.get(run, ()):
+            above[child] = max(above.get(child, 1), above.get(run, 1) + 1)
+            missing[child] -= 1
+            if not missing[child]:
+                ready.append(child)
+    tx.executemany(SET_GENERATION, [(above.get(run, 1), run) for run in held if held[run] != above.get(run, 1)])
+
+
 def ancestor(tx: sqlite3.Connection, run: int, count: int) -> int:
     """`REF~count`: that many generations up the first parents. Raises NotFound when the line is shorter."""
     here = run

@@ -47,6 +47,27 @@ def seal(tx: sqlite3.Connection, run: int, points: Iterable[Point]) -> None:
     tx.executemany(INSERT, fresh)
 
 
+ONE = "SELECT rowid, series FROM metric WHERE run = ? AND name = ? AND coalesce(dataset, 0) = ?"
+
+
+def unite(tx: sqlite3.Connection, run: int, name: str, dataset: int | None, packed: bytes) -> None:
+    """Take in what another registry has of a metric: the same points, or the points of both.
+
+    Raises ValueError or zlib.error for a series that can't be read.
+    """
+    row = tx.execute(ONE, (run, name, dataset or 0)).fetchone()
+    if row is not None and row[1] == packed:
+        return
+    points = series.unpack(packed if row is None else series.unite(row[1], packed))
+    if not points[0]:
+        raise ValueError("there are no points in it")
+    summary = _summary(([], [], []), points[0], list(points[1]), points[2])
+    if row is None:
+        tx.execute(INSERT, (run, name, dataset, *summary))
+    else:
+        tx.execute(UPDATE, (*summary, row[0]))
+
+
 def _summary(
     old: tuple[list[float], list[int], list[int]], values: list[float], steps: list[int | None], moments: list[int]
 ) -> tuple[float, float | None, float | None, int, str, bytes]:

@@ -131,7 +131,10 @@ def model_key(tx: sqlite3.Connection, name: str) -> int:
 
 
 BY_ORDINAL = "SELECT key FROM version WHERE model = ? AND ordinal = ?"
-NEWEST = "SELECT key FROM version WHERE model = ? ORDER BY ordinal DESC, key DESC LIMIT 1"
+NEWEST = """
+    SELECT v.key FROM version v WHERE v.model = :model AND v.sha256 = (
+      SELECT e.version FROM event e WHERE e.model = :name AND e.kind = 'registered' AND e.to_stage IS NOT NULL
+       ORDER BY e.at DESC, e.id DESC LIMIT 1)"""
 ALL_LABELS = "SELECT name FROM label WHERE model = ? ORDER BY name"
 
 
@@ -146,7 +149,7 @@ def _by_name(tx: sqlite3.Connection, ref: refs.Ref, now: str) -> int:
             raise NotFound(f"no version of {ref.model} is in {ref.name} (ifp ls {ref.model})")
         return _only(tx, found, ref.text)
     if ref.name == "latest":
-        row = tx.execute(NEWEST, (model,)).fetchone()
+        row = tx.execute(NEWEST, {"model": model, "name": ref.model}).fetchone()
         if row is None:
             raise NotFound(f"{ref.model} has no version yet (ifp register {ref.model} FILE)")
         return int(row[0])

@@ -26,9 +26,19 @@ def find(tx: sqlite3.Connection, model: int, digest: str) -> int | None:
     return row[0] if row else None
 
 
-def insert(tx: sqlite3.Connection, *, model: int, digest: str, manifest: bytes, weights: int | None, schema: int | None) -> int:
-    """A new version, in no stage yet; its key."""
-    ordinal = tx.execute(NEXT_ORDINAL, (model,)).fetchone()[0]
+def insert(
+    tx: sqlite3.Connection,
+    *,
+    model: int,
+    digest: str,
+    manifest: bytes,
+    weights: int | None,
+    schema: int | None,
+    ordinal: int | None = None,
+) -> int:
+    """A new version, in no stage yet; its key. Its number is the next of its model, unless it has one."""
+    if ordinal is None:
+        ordinal = tx.execute(NEXT_ORDINAL, (model,)).fetchone()[0]
     row = (model, to_bytes(digest), manifest.decode(), ordinal, weights, schema)
     return int(tx.execute(INSERT, row).fetchone()[0])
 
@@ -149,7 +159,7 @@ def select(
     # CROSS JOIN keeps the order of the tables, and + an index from being used: left alone, SQLite goes through every
     # value of a metric once for each version (33 s for 20,000).
     clauses, bound = ["v.model = ?"], list[JSON]([model])
-    source, order, version = "version v", "v.ordinal DESC, v.key DESC", "v.key"
+    source, order, version = "version v", "v.ordinal DESC, v.digest", "v.key"
     if stage is not None:
         clauses.append("v.stage = ?")
         bound.append(stage)
@@ -213,7 +223,9 @@ SUMMARIES = """
            (SELECT digest FROM version WHERE model = m.key AND stage = 'production'), l.digest,
            (SELECT min(registered_at) FROM run WHERE version = l.key)
       FROM model m LEFT JOIN version l
-        ON l.key = (SELECT key FROM version WHERE model = m.key ORDER BY ordinal DESC, key DESC LIMIT 1)
+        ON l.model = m.key AND l.sha256 = (
+           SELECT e.version FROM event e WHERE e.model = m.name AND e.kind = 'registered' AND e.to_stage IS NOT NULL
+            ORDER BY e.at DESC, e.id DESC LIMIT 1)
      ORDER BY m.name"""
 
 

@@ -18,7 +18,7 @@ from sqlite3 import Connection
 from urllib.parse import quote
 
 from ..errors import IntegrityError, Refused
-from . import db
+from . import db, migrations
 from .explaining import TIMEOUT, explain, reachable
 
 LIMITS = {
@@ -89,6 +89,22 @@ def _copied(source: Path | bytes, called: Path) -> Connection:
         connection.close()
         raise
     return connection
+
+
+def in_our_schema(connection: Connection, called: str) -> None:
+    """Give a private copy that an older ifpdb made today's schema. Raises Refused for one of a newer ifpdb."""
+    number = connection.execute("PRAGMA user_version").fetchone()[0]
+    if number > db.SCHEMA_NUMBER:
+        raise Refused(
+            f"{called} was made by a newer ifpdb (schema {number}), whose rows this one may not know: upgrade with "
+            f"pip install --upgrade ifpdb"
+        )
+    if number < db.SCHEMA_NUMBER:
+        connection.execute("PRAGMA query_only = OFF")
+        with closing(db.fresh_registry()) as fresh:
+            migrations.migrate(connection, fresh)
+            migrations.verify(connection, fresh)
+        connection.execute("PRAGMA query_only = ON")
 
 
 def is_registry(data: bytes) -> bool:

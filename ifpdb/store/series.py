@@ -9,12 +9,15 @@ from __future__ import annotations
 import sys
 import zlib
 from array import array
+from collections import Counter
 from collections.abc import Sequence
 from itertools import accumulate
+from struct import Struct
 from typing import Any
 
 _LEVEL = 6
 _HALF = 1 << 63
+_BITS = Struct(">d")
 
 
 def pack(values: Sequence[float], steps: Sequence[int], times: Sequence[int]) -> bytes:
@@ -33,6 +36,18 @@ def unpack(series: bytes) -> tuple[list[float], list[int], list[int]]:
         column.frombytes(data[number * size : (number + 1) * size])
         _little(column)
     return values.tolist(), list(accumulate(steps, _sum)), list(accumulate(times, _sum))
+
+
+def unite(a: bytes, b: bytes) -> bytes:
+    """Every point of two series, one that both have once, by time, step and value."""
+    counted: dict[tuple[int, int, bytes], int] = {}
+    for one in (a, b):
+        values, steps, times = unpack(one)
+        seen = Counter(zip(times, steps, map(_BITS.pack, values), strict=True))
+        for point, count in seen.items():
+            counted[point] = max(count, counted.get(point, 0))
+    points = [point for point in sorted(counted) for _ in range(counted[point])]
+    return pack([_BITS.unpack(bits)[0] for _, _, bits in points], [step for _, step, _ in points], [at for at, _, _ in points])
 
 
 def _differences(numbers: Sequence[int]) -> list[int]:

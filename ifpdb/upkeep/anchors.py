@@ -1,29 +1,78 @@
-"""Anchors in git: the heads that commits noted in their messages, as `Ifp-Heads: sha256:…`."""
+"""Anchors in git: the heads that the log had in each commit, so that what a later one lost shows.
+
+A commit notes them in its message, as `Ifp-Heads: sha256:…` (the hook of `ifp git install` does); of one that doesn't, the
+revision itself is looked at, the newest first, as far as that is quickly done.
+"""
 
 from __future__ import annotations
 
 import re
-import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import IfpError, NotFound, Refused
+from ..store import foreign
+from ..store.repository import Repository
+
 TRAILER = "Ifp-Heads"
-FORMAT = f"%h %(trailers:key={TRAILER},valueonly,separator=%x20)"
+FORMAT = f"%x00%H %(trailers:key={TRAILER},valueonly,separator=%x20)"
+QUICKLY = 64 << 20
+"""Bytes of revisions that are read to find heads that no message notes."""
+HEADS = "SELECT id FROM head"
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A commit that brought a revision of the registry, git's id of that revision, and the heads that its log had."""
+
+    commit: str
+    revision: str
+    heads: tuple[str, ...]
 
 
 def in_commits(db: Path) -> dict[str, str]:
-    """Each head that a commit before this one noted when it brought a revision of `db`, and where: 'in commit 1a2b3c4'.
+    """Each head that a commit before this one had, and where: 'in commit 1a2b3c4'; of several, in the first.
 
     None where no git repository holds the file. Every side of a merge counts: what a careless one left out is missed here.
     """
-    place = db.absolute()
-    command = ["git", "-C", str(place.parent), "log", "--full-history", f"--format={FORMAT}", "--", place.name]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=True, timeout=60)
-    except (OSError, subprocess.SubprocessError):
+        repository = Repository(db.absolute().parent)
+        found = list(noted(repository, repository.path_of(db)))
+    except (NotFound, Refused):
         return {}
-    found = dict[str, str]()
-    for line in reversed(done.stdout.splitlines()):
-        commit, _, noted = line.partition(" ")
-        for head in re.findall(r"sha256:[0-9a-f]{64}\b", noted):
-            found.setdefault(head, f"in commit {commit}")
-    return found
+    return {head: f"in commit {one.commit[:10]}" for one in found for head in one.heads}
+
+
+def noted(repository: Repository, path: str) -> Iterator[Noted]:
+    """The commits that HEAD comes from and that changed the file, the newest first."""
+    if not repository.run("rev-parse", "--verify", "--quiet", "HEAD", fine=(0, 1)):
+        return
+    told = repository.run(
+        *("log", "--full-history", "-m", "--raw", "--no-abbrev", "--no-renames", f"--format={FORMAT}", "HEAD"),
+        *("--", f":(top,literal){path}"),
+    )
+    left, seen = QUICKLY, set[tuple[str, str]]()
+    for entry in told.decode(errors="replace").split("\0")[1:]:
+        first, *rest = entry.splitlines()
+        commit, _, message = first.partition(" ")
+        revision = next((line.split(" ")[3] for line in rest if line.startswith(":")), "")
+        if not revision.strip("0") or (commit, revision) in seen:
+            continue
+        seen.add((commit, revision))
+        heads = tuple(re.findall(r"sha256:[0-9a-f]{64}\b", message))
+        if not heads and left > 0:
+            data = repository.run("cat-file", "blob", revision)
+            left -= len(data)
+            heads = heads_in(data)
+        if heads:
+            yield Noted(commit, revision, heads)
+
+
+def heads_in(data: bytes) -> tuple[str, ...]:
+    """The heads of the log in a revision's bytes; none where that can't be read as a registry."""
+    try:
+        with foreign.opened(data) as connection:
+            return tuple(head for (head,) in connection.execute(HEADS))
+    except IfpError:
+        return ()

@@ -22,6 +22,7 @@ from typing import Any
 from .. import settings, times
 from ..desk import Registry
 from ..errors import IfpError, Refused
+from ..gitlink import setup
 from ..store import claims, db, foreign, live
 from ..store.explaining import TIMEOUT, explain
 from ..store.filesystem import network_kind
@@ -133,6 +134,11 @@ class Place:
     @cached_property
     def in_git(self) -> bool:
         return self.git("rev-parse", "--is-inside-work-tree") == "true\n"
+
+    @cached_property
+    def not_set_up(self) -> dict[str, str]:
+        """What `ifp git install` would mend here, by kind."""
+        return dict(setup.missing(self.path)) if self.in_git else {}
 
 
 def machine(_place: Place) -> Iterator[Finding]:
@@ -253,30 +259,36 @@ def git_tracking(place: Place) -> Iterator[Finding]:
         yield Finding("git-ignored", HINT, f".gitignore leaves {name} out: its history is not in git", f"git add -f {name}")
     elif not tracked:
         yield Finding("git-untracked", HINT, f"{name} is not in git: no colleague sees it", f"git add {name}")
+    if setup.blobs_in_git(place.path) != setup.IGNORED:
+        return
     if blobs := place.git("ls-files", "--", f":(literal){cas}"):
         why = f"git tracks {len(blobs.splitlines())} files of {cas}: every clone carries them for ever"
-        fix = f"git rm -r --cached {cas} && echo '{cas}/' >> .gitignore"
+        fix = f"git rm -r --cached {cas} && ifp git install; to keep them in git, ifp git install --with-blobs, or --lfs"
         yield Finding("git-blobs", PROBLEM, why, fix)
     elif place.blobs.is_dir() and place.git("check-ignore", "-q", "--", f"{cas}/") is None:
-        why = f"{cas} is not in .gitignore: git add . would commit every blob"
-        yield Finding("git-blobs", HINT, why, f"echo '{cas}/' >> .gitignore")
+        yield Finding("git-blobs", HINT, f"{cas} is not in .gitignore: git add . would commit every blob", "ifp git install")
 
 
 def git_attributes(place: Place) -> Iterator[Finding]:
     said = place.git("check-attr", "-z", "text", "filter", "--", place.path.name) if place.in_git else None
     words = (said or "").split("\0")
     found = dict(zip(words[1::3], words[2::3], strict=False))
+    filtered = found.get("filter", "unspecified") not in ("unspecified", "unset")
     if found.get("text") == "set":
         why = ".gitattributes calls it text: git would change bytes that look like line ends, and damage it"
-        yield Finding("git-text", PROBLEM, why, f"echo '{place.path.name} -text' >> .gitattributes")
-    if found.get("filter", "unspecified") not in ("unspecified", "unset"):
+        yield Finding("git-text", PROBLEM, why, "ifp git install")
+    if filtered:
         why = f"git passes it through the filter {found['filter']}: what it keeps is not the database (ifp gc can't read it)"
-        yield Finding(
-            "git-filter", PROBLEM, why, f"echo '{place.path.name} -filter' >> .gitattributes; git add --renormalize ."
-        )
+        yield Finding("git-filter", PROBLEM, why, "ifp git install; git add --renormalize .")
+    if found.get("text") != "set" and not filtered and "git-attributes" in place.not_set_up:
+        yield Finding("git-attributes", HINT, place.not_set_up["git-attributes"], "ifp git install")
 
 
 def git_clone(place: Place) -> Iterator[Finding]:
+    for kind, why in place.not_set_up.items():
+        if kind != "git-attributes":
+            fix = "install git-lfs, then git lfs install" if kind == "git-lfs" else "ifp git install"
+            yield Finding(kind, HINT, why, fix)
     if place.in_git and place.git("rev-parse", "--is-shallow-repository") == "true\n":
         why = "this is a shallow clone: ifp gc can't see what older revisions name, and won't remove anything"
         yield Finding("git-shallow", HINT, why, "git fetch --unshallow")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from sqlite3 import Connection
 from typing import Any
 
+from ..ledger.lineage import is_ancestor
 from ..ledger.runs import record_digest
 from .findings import Damage
 
@@ -29,7 +30,7 @@ class Told:
     labels: dict[tuple[str, str], str] = field(default_factory=dict)
     metrics: dict[str, dict[tuple[str, str | None], tuple[float, str]]] = field(default_factory=lambda: defaultdict(dict))
     registered: dict[str, tuple[str, str]] = field(default_factory=dict)
-    created: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    created: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     data: dict[tuple[str, str, str], str | None] = field(default_factory=dict)
     status: dict[str, str] = field(default_factory=dict)
     records: dict[str, str] = field(default_factory=dict)
@@ -57,8 +58,8 @@ def read(tx: Connection, told: Told) -> None:
         if kind == "registered":
             told.registered.setdefault(run, (version, at))
             told.data.update({(run, one["role"], one["dataset"]): one["name"] for one in detail["data"]})
-            if detail["created"]:
-                told.created[model].append(version)
+            if detail["created"] and version not in told.created[model]:
+                told.created[model][version] = len(told.created[model]) + 1
             told.tags[place].update(detail["tags"])
             told.labels.update({(model, label): version for label in detail["labels"]})
         if "record" in detail:
@@ -92,7 +93,7 @@ MERGED = "SELECT EXISTS (SELECT 1 FROM arrival)"
 def versions(tx: Connection, told: Told) -> Iterator[Damage]:
     """Every version was registered, and is numbered in the order of the log; after a merge it may bear a lower number."""
     merged = tx.execute(MERGED).fetchone()[0]
-    places = {(model, version): n for model, found in told.created.items() for n, version in enumerate(found, 1)}
+    places = {(model, version): n for model, found in told.created.items() for version, n in found.items()}
     for model, version, ordinal in tx.execute(VERSIONS):
         place = places.pop((model, version), None)
         if place is None:
@@ -132,13 +133,24 @@ EDGES = "SELECT c.id, p.id, e.kind FROM edge e JOIN run c ON c.key = e.child JOI
 
 
 def lineage(tx: Connection, told: Told) -> Iterator[Damage]:
-    """Every edge is in the log, and every one of the log is here."""
+    """Every edge is in the log, and every one of the log is here, but for a link that contradicts another one."""
     held = {(child, (parent, kind)) for child, parent, kind in tx.execute(EDGES)}
     known = {(child, edge) for child, edges in told.edges.items() for edge in edges}
     for child, (parent, kind) in sorted(held - known):
         yield Damage("lineage", "", f"no event says that {child} was {kind} {parent}")
+    pairs = {(child, parent) for child, (parent, _) in held}
     for child, (parent, kind) in sorted(known - held):
+        if (child, parent) in pairs or _closes_a_cycle(tx, child, parent):
+            continue  # two people linked these, each in a file of their own, before a merge
         yield Damage("lineage", "", f"the log says that {child} was {kind} {parent}, but that edge is not here")
+
+
+KEY = "SELECT key FROM run WHERE id = ?"
+
+
+def _closes_a_cycle(tx: Connection, child: str, parent: str) -> bool:
+    keys = [row[0] for name in (child, parent) for row in tx.execute(KEY, (name,))]
+    return len(keys) == 2 and is_ancestor(tx, *keys)
 
 
 TAGS = "SELECT m.name, v.sha256, t.name FROM tag t JOIN version v ON v.key = t.version JOIN model m ON m.key = v.model"

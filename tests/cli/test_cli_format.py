@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
+import subprocess
 from collections.abc import Callable
 from dataclasses import is_dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from ifpdb import answers, records
 from ifpdb.capture.schema import validation
 from ifpdb.cli import cli as ifp_command
 from ifpdb.history import bisect, blame, explain
+from ifpdb.merge import disagreement, settlement, union
 from ifpdb.upkeep import backup, chain, doctor, findings, fsck, gc
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
@@ -57,6 +60,9 @@ def test_every_record_that_is_printed_is_on_the_page() -> None:
         *vars(gc).values(),
         *vars(backup).values(),
         *vars(doctor).values(),
+        *vars(union).values(),
+        *vars(disagreement).values(),
+        settlement.Settled,
     )
     known = {found.__name__ for found in homes if isinstance(found, type) and is_dataclass(found) and hasattr(found, "as_dict")}
     assert set(RECORDS) == known
@@ -82,12 +88,46 @@ def busy(two: ifp.Registry, folder: Path) -> ifp.Registry:
     (folder / "policy.yaml").write_text("validation:\n  min_f1: 0.9\napprovals: {required: 1}\n")
     with ifp.track("fraud", data="train.csv") as run:
         run.log_metric("f1", 0.1)
+    shutil.copy("ifp.db", "other.db")
+    with ifp.open("other.db") as other:
+        other.model("fraud").tag("v1", "there")
     return two
+
+
+def commit(registry: ifp.Registry) -> None:
+    """Put the registry's folder into git, and one more event after that."""
+    ada = ("-c", "user.name=ada", "-c", "user.email=ada@example.org")
+    for words in (["init", "-q"], ["add", "ifp.db"], [*ada, "commit", "-q", "-m", "x"]):
+        subprocess.run(["git", *words], cwd=registry.path.parent, check=True)
+    registry.model("fraud").tag("v1", "after")
+
+
+def unmerged(registry: ifp.Registry) -> None:
+    """As git leaves the index where it couldn't merge: what was committed is ours, other.db is theirs."""
+    sides = [
+        f"100644 {subprocess.check_output(['git', 'rev-parse', 'HEAD:ifp.db'], text=True).strip()} 2\tifp.db",
+        f"100644 {subprocess.check_output(['git', 'hash-object', '-w', 'other.db'], text=True).strip()} 3\tifp.db",
+    ]
+    subprocess.run(["git", "rm", "-q", "--cached", "ifp.db"], check=True)
+    subprocess.run(["git", "update-index", "--index-info"], input="\n".join(sides), text=True, check=True)
+
+
+def lose(registry: ifp.Registry) -> None:
+    """Commit other.db as the registry, then take the older file back."""
+    kept = registry.path.read_bytes()
+    registry.path.write_bytes(Path("other.db").read_bytes())
+    subprocess.run(["git", "-c", "user.name=ada", "-c", "user.email=a@x", "commit", "-qam", "x"], check=True)
+    registry.path.write_bytes(kept)
 
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_a_command_prints_the_keys_that_the_page_says(cli: Callable[..., Any], busy: ifp.Registry, line: str) -> None:
     shape, besides = COMMANDS[line]
+    if "git" in line or "HEAD" in line:
+        commit(busy)
+    for word, prepare in (("git resolve", unmerged), ("git recover", lose)):
+        if word in line:
+            prepare(busy)
     line = line.replace("run-without-version", busy.runs()[0].id)
     if line.startswith("ifp rollback"):
         busy.model("fraud").promote("v2", "production")
@@ -105,6 +145,7 @@ INSIDE = {
     "weights": "Artifact", "artifacts": "Artifact", "data": "Dataset", "schema": "FeatureSchema", "code": "Code",
     "features": "Feature", "measurements": "Measurement", "gate": "Verdict", "checks": "Check", "runs": "Run",
     "changes": "Change", "garbage": "Garbage", "findings": "Finding", "steps": "Step", "explain": "Step",
+    "settled": "Settled", "added": "Event", "removed": "Event",
 }  # fmt: skip
 
 

@@ -216,6 +216,16 @@ gc
 backup copy
 backup $EVILFILE
 doctor
+merge ifp.db
+merge $EVILFILE
+merge $EVILFILE --prefer $EVIL
+git resolve --prefer $EVIL
+git recover $EVIL
+git merge-driver base m $EVILFILE $EVIL
+git textconv ifp.db
+git textconv $EVILFILE
+diff --git $EVIL
+show fraud --at-commit $EVIL
 """.splitlines()
 """A line and more for each command, with hostile arguments too."""
 

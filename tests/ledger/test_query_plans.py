@@ -31,6 +31,8 @@ FORMS: dict[str, list[str]] = {
 """The statements that a constant with blanks in it becomes."""
 
 WHOLE = {
+    "lineage.ALL_RUNS": "generations counted anew, after a link lost its effect in a merge",
+    "lineage.ALL_EDGES": "likewise",
     "events.HEADS": "every head is asked for",
     "resolve.ALL_RUNS": "the newest thousand, from the end",
     "resolve.ALL_MODELS": "every model is asked for",

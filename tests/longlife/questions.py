@@ -20,7 +20,7 @@ LIMIT = 600
 """Seconds after which a command is given up."""
 
 MODEL, LAST = "model-07", "model-07@latest"
-GROUPS = ("schema", "policy", "data")
+GROUPS = ("git", "schema", "policy", "data")
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "ls": ("ls",),
     "ls MODEL": ("ls", MODEL),
@@ -77,6 +77,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "SELECT count(v.ordinal) FROM events e JOIN versions v ON v.model = e.model AND v.version = e.version",
     ),
     "resolve": ("resolve", MODEL),
+    "git textconv": ("git", "textconv", "ifp.db"),
     "verify": ("verify",),
     "fsck": ("fsck",),
     "gc": ("gc",),

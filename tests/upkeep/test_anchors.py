@@ -34,7 +34,7 @@ def commit(git: Git, *heads: str, words: str = "retrain") -> str:
     git("add", "ifp.db")
     trailers = "".join(f"Ifp-Heads: {head}\n" for head in heads)
     git("commit", "--allow-empty", "-m", f"{words}\n\n{trailers}")
-    return git("log", "-1", "--format=%h")
+    return git("log", "-1", "--format=%H")[:10]
 
 
 def head_of(registry: ifp.Registry) -> str:
@@ -104,8 +104,25 @@ def test_a_commit_that_is_about_another_file_is_passed_over(git: Git, make: Make
 
 def test_words_that_are_no_trailer_are_no_anchor(git: Git, make: Make, registry: ifp.Registry) -> None:
     make("a")
-    commit(git, "nothing", words=f"Ifp-Heads: {head_of(registry)}\n\nmore")
-    assert in_commits(registry.path) == {}
+    name = commit(git, words=f"Ifp-Heads: sha256:{'0' * 64}\n\nmore")
+    assert in_commits(registry.path) == {head_of(registry): f"in commit {name}"}
+
+
+def test_a_commit_that_notes_nothing_is_looked_at_itself(git: Git, make: Make, registry: ifp.Registry, folder: Path) -> None:
+    make("a")
+    commit(git)
+    make("b")
+    lost, name = head_of(registry), commit(git)
+    git("revert", "--no-edit", "HEAD")
+    found = verify(registry, anchors=in_commits(registry.path))
+    assert [(kind, event) for kind, event, _ in found.problems] == [("anchor", lost)]
+    assert f"in commit {name}" in found.problems[0][2]
+
+
+def test_a_revision_that_is_no_registry_has_no_heads(git: Git, folder: Path) -> None:
+    (folder / "ifp.db").write_text("version https://git-lfs.github.com/spec/v1")
+    commit(git)
+    assert in_commits(folder / "ifp.db") == {}
 
 
 def test_outside_of_git_there_is_none(make: Make, registry: ifp.Registry) -> None:

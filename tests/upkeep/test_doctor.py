@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import ifpdb as ifp
+from ifpdb.gitlink import setup
 from ifpdb.upkeep.chain import verify
 from ifpdb.upkeep.doctor import HINT, PROBLEM, Examination, examine
 
@@ -22,15 +23,14 @@ FIXTURES = Path(__file__).resolve().parents[1] / "fixtures"
 
 
 @pytest.fixture
-def git(folder: Path) -> Git:
+def git(folder: Path, registry: ifp.Registry) -> Git:
     """Runs git here; the folder is a repository that is set up as it should be, without its first commit."""
 
     def run(*arguments: str) -> None:
         subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=b", *arguments], check=True, capture_output=True)
 
     run("init", "-q")
-    (folder / ".gitignore").write_text("ifp.cas/\n")
-    (folder / ".gitattributes").write_text("ifp.db -text\n")
+    setup.install(registry.path)
     return run
 
 
@@ -169,7 +169,56 @@ def test_a_shallow_clone_is_told(make: Make, registry: ifp.Registry, git: Git, f
         git("commit", "-qm", text)
     git("clone", "-q", "--depth=1", f"file://{folder}", "clone")
     (folder / "ifp.cas").rename(folder / "clone" / "ifp.cas")
-    assert kinds(examine(folder / "clone" / "ifp.db")) == [("git-shallow", HINT)]
+    clone = folder / "clone" / "ifp.db"
+    assert kinds(examine(clone)) == [("git-driver", HINT), ("git-hooks", HINT), ("git-shallow", HINT)]
+    setup.install(clone)
+    assert kinds(examine(clone)) == [("git-shallow", HINT)]
+
+
+def test_blobs_that_are_meant_to_be_in_git_are_no_problem(make: Make, registry: ifp.Registry, git: Git) -> None:
+    make("a")
+    registry.close()
+    setup.install(registry.path, setup.COMMITTED)
+    git("add", "--all")
+    assert examine(registry.path) == Examination(())
+
+
+def test_blobs_meant_for_lfs_need_it_in_this_clone(make: Make, registry: ifp.Registry, git: Git, folder: Path) -> None:
+    make("a")
+    registry.close()
+    setup.install(registry.path, setup.COMMITTED)
+    attributes = folder / ".gitattributes"
+    attributes.write_text(attributes.read_text().replace("-text -diff -merge", setup.BLOBS[setup.LFS]))
+    git("add", "--all")
+    assert kinds(examine(registry.path)) == [("git-lfs", HINT)]
+    git("config", "filter.lfs.clean", "cat")
+    assert examine(registry.path) == Examination(())
+
+
+LACKING: dict[str, tuple[list[str], tuple[str, str]]] = {
+    "no driver": (["config", "--remove-section", "merge.ifp"], ("git-driver", HINT)),
+    "a driver of a Python that is gone": (["config", "merge.ifp.driver", "/gone/ifp git merge-driver"], ("git-driver", HINT)),
+    "no hooks": (["config", "core.hooksPath", "elsewhere"], ("git-hooks", HINT)),
+}
+
+
+@pytest.mark.parametrize("case", LACKING)
+def test_what_this_clone_lacks_is_told(make: Make, registry: ifp.Registry, git: Git, case: str) -> None:
+    make("a")
+    registry.close()
+    git("add", "ifp.db")
+    git(*LACKING[case][0])
+    assert kinds(examine(registry.path)) == [LACKING[case][1]]
+    setup.install(registry.path)
+    assert examine(registry.path).ok
+
+
+def test_an_attribute_that_is_lacking_is_told_once(make: Make, registry: ifp.Registry, git: Git, folder: Path) -> None:
+    make("a")
+    registry.close()
+    git("add", "ifp.db")
+    (folder / ".gitattributes").write_text("ifp.db -text\n")
+    assert kinds(examine(registry.path)) == [("git-attributes", HINT)]
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o707])

@@ -7,10 +7,10 @@ import click
 from ..commands import Commands
 
 SECTIONS: dict[str, dict[str, str]] = {
-    "Set up": {},
-    "Merge": {},
+    "Set up": {"install": "setup", "uninstall": "setup"},
+    "Merge": {"resolve": "merging", "recover": "merging"},
     "Review": {},
-    "Called by git": {},
+    "Called by git": {"textconv": "reading", "hook": "setup", "merge-driver": "merging"},
 }
 """Commands by task, with the module of this package that has them."""
 

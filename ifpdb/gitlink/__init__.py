@@ -1,0 +1,1 @@
+"""The registry in git: set up, read, merged, checked."""

@@ -1,0 +1,59 @@
+"""Blobs that are missing here, copied by their digest from the folder of the registry that came in.
+
+Each copy is verified while it is written and named only then, so that what was copied stays when the rest fails, and to
+merge again goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any
+
+from .. import digest
+from ..errors import IfpError, StorageError
+from ..store.blobs import BlobStore
+
+NAMED = "SELECT digest, size FROM blob ORDER BY digest"
+
+
+@dataclass(slots=True)
+class Copied:
+    """What became of the blobs that the other registry names and this one lacked. `missing` are digests, `damaged` says why."""
+
+    count: int = 0
+    bytes: int = 0
+    missing: list[str] = field(default_factory=list)
+    damaged: dict[str, str] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"copied": self.count, "bytes": self.bytes, "missing": [*self.missing, *self.damaged]}
+
+
+def copy(theirs: Connection, source: Path, target: BlobStore, *, progress: Callable[[int, int], None] | None = None) -> Copied:
+    """Copy what `theirs` names, `source` has and `target` lacks. Raises StorageError where it can't be written."""
+    wanted = [(digest.to_text(name), size) for name, size in theirs.execute(NAMED)]
+    wanted = [(name, size) for name, size in wanted if not target.has(name)]
+    there, found = BlobStore(source), Copied()
+    total, done = sum(size for _, size in wanted), 0
+
+    def count(size: int) -> None:
+        nonlocal done
+        done += size
+        if progress is not None:
+            progress(done, total)
+
+    for name, size in wanted:
+        if not there.has(name):
+            found.missing.append(name)
+            continue
+        try:
+            target.replace(name, there.path(name), progress=count)
+            found.count, found.bytes = found.count + 1, found.bytes + size
+        except StorageError:
+            raise
+        except IfpError as error:
+            found.damaged[name] = str(error)
+    return found
