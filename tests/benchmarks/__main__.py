@@ -20,6 +20,7 @@ from lookups import lookups
 from points import points
 from record import record
 from report import RESULTS, Result, table, write
+from sharing import sharing
 from snippet import snippet
 from startup import startup
 from validation import validation
@@ -41,6 +42,7 @@ FULL: dict[str, Part] = {
     "lookups": lambda folder: lookups(folder, rounds=5, turns=40, sizes=(1_000, 100_000)),
     "lineage": lambda folder: lineage(folder, rounds=5, sizes=(100_000, 1_000_000)),
     "validation": lambda folder: validation(folder, rounds=7, turns=500, rows=1_000_000),
+    "sharing": lambda folder: sharing(folder, rounds=3, sizes=(10_000, 100_000), new=1_000, commits=200),
 }
 QUICK: dict[str, Part] = {
     "datadigest": lambda folder: datadigest(folder, rounds=3, rows=200_000),
@@ -56,6 +58,7 @@ QUICK: dict[str, Part] = {
     "lookups": lambda folder: lookups(folder, rounds=3, turns=10, sizes=(1_000, 5_000)),
     "lineage": lambda folder: lineage(folder, rounds=3, sizes=(20_000, 100_000)),
     "validation": lambda folder: validation(folder, rounds=3, turns=100, rows=100_000),
+    "sharing": lambda folder: sharing(folder, rounds=1, sizes=(1_000, 5_000), new=200, commits=20),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from material import MODEL, POLICY, facts, write_data
@@ -75,9 +75,8 @@ def _say(seconds: float) -> str:
 def _load(place: Path, size: int) -> tuple[Raw, ifp.Model]:
     """Both registries with `size` versions and no bytes; two of them have been in production."""
     raw, registry = Raw(place), ifp.init(place / "ifp.db")
-    weights = [hashlib.sha256(str(number).encode()).digest() for number in range(size)]
-    raw.load(MODEL, ((digest.hex(), facts(number)) for number, digest in enumerate(weights)))
-    _register_all(registry, place, weights)
+    raw.load(MODEL, ((_weights(number).hex(), facts(number)) for number in range(size)))
+    register_all(registry, place, range(size))
     model = registry.model(MODEL)
     model.set_policy(POLICY)
     for number in (size // 2, size // 2 + 1):
@@ -86,13 +85,18 @@ def _load(place: Path, size: int) -> tuple[Raw, ifp.Model]:
     return raw, model
 
 
-def _register_all(registry: ifp.Registry, place: Path, weights: list[bytes]) -> None:
+def _weights(number: int) -> bytes:
+    return hashlib.sha256(str(number).encode()).digest()
+
+
+def register_all(registry: ifp.Registry, place: Path, numbers: Iterable[int]) -> None:
     """As `Registry.register` does, in one transaction and without files: 100,000 commits would take minutes."""
     data, schema = write_data(place)
     described, features = describe_all(data, project=registry.project), read_schema(schema)
     with registry.writing() as (tx, by):
         key = ledger.keep_model(tx, MODEL)
-        for number, digest in enumerate(weights):
+        for number in numbers:
+            digest = _weights(number)
             params, values, tags = facts(number)
             blob = Blob(f"sha256:{digest.hex()}", 1000, digest[:16].hex())
             artifact = Artifact("model", blob.digest, blob.size, "bytes", "file", True, (blob,))
