@@ -78,3 +78,13 @@ def test_each_kind_of_damage_is_told_and_mended(tmp_path: Path) -> None:
     assert (
         "\nanchor  sha256:" in anchored and "5 events, held against 1 anchor, whole" in anchored.rpartition("$ ifp verify")[2]
     )
+
+
+def test_the_jobs_of_a_day_become_one_registry(tmp_path: Path) -> None:
+    said = said_by(EXAMPLES[4], tmp_path)
+    merged = said.partition("The evening")[2].partition("Which was the best")[0]
+    assert merged.count("1 new version, 1 new run, 2 blobs") == 4
+    assert "0 new versions, 1 new run" in merged, "the same four parts are one version"
+    assert "nothing new: everything was here already" in merged
+    assert "17 events, whole" in said
+    assert "all as it was written" in said

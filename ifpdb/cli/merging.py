@@ -40,9 +40,10 @@ def merge_command(session: Session, other: Path, prefer: Sequence[str], reason: 
 
 def say(found: Merged) -> None:
     """What a merge brought, in words."""
-    blobs = f", {found.blobs.count} blobs of {size(found.blobs.bytes)}" if found.blobs.count else ""
+    blobs = f", {_count(found.blobs.count, 'blob')} of {size(found.blobs.bytes)}" if found.blobs.count else ""
     if found.events or found.blobs.count:
-        click.echo(f"{found.events} events: {found.versions} new versions, {found.runs} new runs{blobs}")
+        told = (_count(found.events, "event"), _count(found.versions, "new version"), _count(found.runs, "new run"))
+        click.echo("{}: {}, {}".format(*told) + blobs)
     else:
         click.echo("nothing new: everything was here already")
     for one in found.settled:
@@ -59,6 +60,10 @@ def say(found: Merged) -> None:
     missing = [*found.blobs.missing, *found.blobs.damaged]
     if missing:
         click.echo(f"note: {len(missing)} blobs are not here, nor whole there: {short(missing[0])} … (ifp fsck)", err=True)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 COMMANDS: dict[str, click.Command] = {"merge": merge_command}

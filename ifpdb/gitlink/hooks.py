@@ -47,17 +47,29 @@ def check_staged(repository: Repository) -> tuple[Staged, ...]:
 def note_heads(repository: Repository, message: Path) -> tuple[Staged, ...]:
     """Note the heads of each registry that is staged in a commit's message; commit-msg's work.
 
-    An older note gives way. A message that is empty stays so, since that is how a commit is called off.
+    An older note gives way. A message that calls the commit off stays as it is.
     """
     staged = tuple(Staged(path, _heads(path, data)) for path, data in _staged(repository))
     text = message.read_bytes()
     cut = _SCISSORS.search(text)
     said, below = (text[: cut.start()], text[cut.start() :]) if cut else (text, b"")
-    if any(found.heads for found in staged) and repository.run("stripspace", "--strip-comments", told=said):
+    if any(found.heads for found in staged) and not _calls_off(repository, said):
         # A merge's message has no newline at its end, and git would then set the trailer right below its one line.
         said = _NOTED.sub(b"", said).rstrip(b"\n") + b"\n"
         message.write_bytes(_with_trailers(repository, said, staged) + below)
     return staged
+
+
+def _calls_off(repository: Repository, said: bytes) -> bool:
+    """Whether git is going to make no commit: nothing is said, or nothing but the template."""
+    strip = ("stripspace", "--strip-comments")
+    text = repository.run(*strip, told=said)
+    template = repository.run("config", "--type=path", "--get", "commit.template", fine=(0, 1))
+    try:
+        empty = repository.run(*strip, told=(repository.root / os.fsdecode(template[:-1])).read_bytes()) if template else b""
+    except OSError:
+        empty = b""
+    return text in (b"", empty)
 
 
 def _with_trailers(repository: Repository, said: bytes, staged: tuple[Staged, ...]) -> bytes:

@@ -34,7 +34,7 @@ BLOBS = {IGNORED: "", COMMITTED: "-text -diff -merge", LFS: "filter=lfs diff=lfs
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Told:
     """A place where git is told something, and what was done there: written, changed, there, removed, left or absent."""
 
     place: str
@@ -50,14 +50,14 @@ class Setup:
 
     registry: str
     blobs: str
-    steps: tuple[Step, ...]
+    told: tuple[Told, ...]
 
     @property
     def changed(self) -> bool:
-        return any(step.done in ("written", "changed", "removed") for step in self.steps)
+        return any(one.done in ("written", "changed", "removed") for one in self.told)
 
     def as_dict(self) -> dict[str, Any]:
-        return {"registry": self.registry, "blobs": self.blobs, "steps": [step.as_dict() for step in self.steps]}
+        return {"registry": self.registry, "blobs": self.blobs, "told": [one.as_dict() for one in self.told]}
 
 
 def install(db: Path, blobs: str | None = None) -> Setup:
@@ -71,26 +71,26 @@ def install(db: Path, blobs: str | None = None) -> Setup:
     if blobs == LFS:
         clone.check_lfs()
     ifp = _command()
-    steps = [
-        Step(clone.beside(".gitattributes"), clone.write_attributes(blobs)),
-        Step(clone.beside(".gitignore"), clone.write_ignored(blobs)),
-        Step("merge and diff driver", clone.write_drivers(ifp)),
+    told = [
+        Told(clone.beside(".gitattributes"), clone.write_attributes(blobs)),
+        Told(clone.beside(".gitignore"), clone.write_ignored(blobs)),
+        Told("merge and diff driver", clone.write_drivers(ifp)),
     ]
     # A hook that git tracks is everybody's: what stands in it must not be a path of this machine.
     in_hooks = "ifp" if clone.hooks_are_shared else ifp
-    steps += [Step(f"{name} hook", hookfiles.put(clone.hooks, name, in_hooks)) for name in hookfiles.CALLS]
-    return Setup(clone.path, blobs, tuple(steps))
+    told += [Told(f"{name} hook", hookfiles.put(clone.hooks, name, in_hooks)) for name in hookfiles.CALLS]
+    return Setup(clone.path, blobs, tuple(told))
 
 
 def uninstall(db: Path) -> Setup:
     """Take the drivers and hooks out of this clone; the project's .gitattributes and .gitignore stay."""
     clone = _Clone(db)
-    steps = [Step(clone.beside(name), "left") for name in (".gitattributes", ".gitignore") if db.with_name(name).is_file()]
-    steps.append(Step("merge and diff driver", "removed" if clone.remove_drivers() else "absent"))
-    steps += [
-        Step(f"{name} hook", "removed" if hookfiles.take_out(clone.hooks, name) else "absent") for name in hookfiles.CALLS
+    told = [Told(clone.beside(name), "left") for name in (".gitattributes", ".gitignore") if db.with_name(name).is_file()]
+    told.append(Told("merge and diff driver", "removed" if clone.remove_drivers() else "absent"))
+    told += [
+        Told(f"{name} hook", "removed" if hookfiles.take_out(clone.hooks, name) else "absent") for name in hookfiles.CALLS
     ]
-    return Setup(clone.path, blobs_in_git(db), tuple(steps))
+    return Setup(clone.path, blobs_in_git(db), tuple(told))
 
 
 def missing(db: Path) -> tuple[tuple[str, str], ...]:

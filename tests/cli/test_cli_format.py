@@ -18,6 +18,7 @@ import ifpdb as ifp
 from ifpdb import answers, records
 from ifpdb.capture.schema import validation
 from ifpdb.cli import cli as ifp_command
+from ifpdb.gitlink import hooks, setup
 from ifpdb.history import bisect, blame, explain
 from ifpdb.merge import disagreement, settlement, union
 from ifpdb.upkeep import backup, chain, doctor, findings, fsck, gc
@@ -63,6 +64,8 @@ def test_every_record_that_is_printed_is_on_the_page() -> None:
         *vars(union).values(),
         *vars(disagreement).values(),
         settlement.Settled,
+        hooks.Staged,
+        *vars(setup).values(),
     )
     known = {found.__name__ for found in homes if isinstance(found, type) and is_dataclass(found) and hasattr(found, "as_dict")}
     assert set(RECORDS) == known
@@ -120,12 +123,18 @@ def lose(registry: ifp.Registry) -> None:
     registry.path.write_bytes(kept)
 
 
+def stage(registry: ifp.Registry) -> None:
+    """Stage the registry, as a file that ifp's hooks look at."""
+    (registry.path.parent / ".gitattributes").write_text("ifp.db merge=ifp\n")
+    subprocess.run(["git", "add", "ifp.db"], check=True)
+
+
 @pytest.mark.parametrize("line", COMMANDS)
 def test_a_command_prints_the_keys_that_the_page_says(cli: Callable[..., Any], busy: ifp.Registry, line: str) -> None:
     shape, besides = COMMANDS[line]
     if "git" in line or "HEAD" in line:
         commit(busy)
-    for word, prepare in (("git resolve", unmerged), ("git recover", lose)):
+    for word, prepare in (("git resolve", unmerged), ("git recover", lose), ("git hook", stage)):
         if word in line:
             prepare(busy)
     line = line.replace("run-without-version", busy.runs()[0].id)
@@ -146,6 +155,7 @@ INSIDE = {
     "features": "Feature", "measurements": "Measurement", "gate": "Verdict", "checks": "Check", "runs": "Run",
     "changes": "Change", "garbage": "Garbage", "findings": "Finding", "steps": "Step", "explain": "Step",
     "settled": "Settled", "added": "Event", "removed": "Event",
+    "told": "Told",
 }  # fmt: skip
 
 

@@ -28,6 +28,7 @@ VERBS = {
     "Go",
     "Judge",
     "Label",
+    "Leave",
     "List",
     "Look",
     "Make",

@@ -106,6 +106,15 @@ def test_an_empty_message_still_calls_the_commit_off(git: Git, make: Make, argum
     assert "empty commit message" in git("commit", *arguments, fails=True)
 
 
+def test_a_template_that_was_left_as_it_is_still_calls_the_commit_off(git: Git, make: Make, folder: Path) -> None:
+    (folder / "template").write_text("# what and why\nWhy:\n")
+    git("config", "commit.template", "template")
+    stage(make, "second")
+    assert "did not edit the message" in git("commit", fails=True)
+    git("commit", "-q", editor="sed -i s/Why:/because/")
+    assert len(noted()) == 1
+
+
 def test_several_heads_stand_in_one_note(git: Git, registry: ifp.Registry, make: Make) -> None:
     stage(make, "second")
     registry.close()

@@ -222,6 +222,11 @@ merge $EVILFILE --prefer $EVIL
 git resolve --prefer $EVIL
 git recover $EVIL
 git merge-driver base m $EVILFILE $EVIL
+git install
+git uninstall
+git hook pre-commit
+git hook commit-msg $EVILFILE
+git hook $EVIL
 git textconv ifp.db
 git textconv $EVILFILE
 diff --git $EVIL

@@ -31,7 +31,7 @@ def install(session: Session, blobs: str | None) -> None:
     _emit(session, done)
     if not done.changed:
         click.echo("It was all there; nothing was changed.", err=True)
-    elif any(step.place.endswith((".gitattributes", ".gitignore")) and step.done != "there" for step in done.steps):
+    elif any(one.place.endswith((".gitattributes", ".gitignore")) and one.done != "there" for one in done.told):
         click.echo("Commit .gitattributes and .gitignore with the registry; other clones need ifp git install too.", err=True)
 
 
@@ -47,7 +47,7 @@ def _emit(session: Session, done: Setup) -> None:
     if session.form == "json":
         emit_json(done.as_dict())
     else:
-        emit_text([*((step.done, step.place) for step in done.steps), ("blobs", BLOBS[done.blobs])])
+        emit_text([*((one.done, one.place) for one in done.told), ("blobs", BLOBS[done.blobs])])
 
 
 BLOBS = {"ignored": "left out of git", "committed": "in git, beside the registry", "lfs": "in git, through Git LFS"}
