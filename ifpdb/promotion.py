@@ -134,7 +134,8 @@ def check_rollback(tx: sqlite3.Connection, version: int) -> None:
 
 
 NAMED_DATASETS = """
-    SELECT DISTINCT d.digest, d.pointer FROM run_dataset rd JOIN dataset d ON d.key = rd.dataset WHERE rd.name = ?"""
+    SELECT DISTINCT d.digest, d.pointer FROM run_dataset rd JOIN dataset d ON d.key = rd.dataset WHERE rd.name = ?
+     ORDER BY d.digest, d.pointer"""
 
 
 def dataset_named(tx: sqlite3.Connection, name: str) -> str:

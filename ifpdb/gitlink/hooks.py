@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import IntegrityError
 from ..store import foreign
+from ..store.explaining import reachable
 from ..store.repository import Repository
 
 TRAILER = "Ifp-Heads"
@@ -50,7 +51,8 @@ def note_heads(repository: Repository, message: Path) -> tuple[Staged, ...]:
     An older note gives way. A message that calls the commit off stays as it is.
     """
     staged = tuple(Staged(path, _heads(path, data)) for path, data in _staged(repository))
-    text = message.read_bytes()
+    with reachable(message):
+        text = message.read_bytes()
     cut = _SCISSORS.search(text)
     said, below = (text[: cut.start()], text[cut.start() :]) if cut else (text, b"")
     if any(found.heads for found in staged) and not _calls_off(repository, said):

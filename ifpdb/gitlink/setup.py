@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import IfpError, NotFound, Refused
 from ..settings import blob_folder
+from ..store.explaining import reachable
 from ..store.repository import Repository
 from . import hookfiles
 
@@ -64,32 +65,38 @@ def install(db: Path, blobs: str | None = None) -> Setup:
     """Tell git of the registry at `db`; what is told already stays as it is. `blobs` is IGNORED, COMMITTED, LFS or as it was.
 
     Raises NotFound for a registry that isn't there or in no checkout, Refused where attributes of the user's would win or
-    Git LFS isn't set up.
+    Git LFS isn't set up, StorageError where a file can't be written.
     """
-    clone = _Clone(db)
-    blobs = blobs or blobs_in_git(db)
-    if blobs == LFS:
-        clone.check_lfs()
-    ifp = _command()
-    told = [
-        Told(clone.beside(".gitattributes"), clone.write_attributes(blobs)),
-        Told(clone.beside(".gitignore"), clone.write_ignored(blobs)),
-        Told("merge and diff driver", clone.write_drivers(ifp)),
-    ]
-    # A hook that git tracks is everybody's: what stands in it must not be a path of this machine.
-    in_hooks = "ifp" if clone.hooks_are_shared else ifp
-    told += [Told(f"{name} hook", hookfiles.put(clone.hooks, name, in_hooks)) for name in hookfiles.CALLS]
-    return Setup(clone.path, blobs, tuple(told))
+    if not db.is_file():
+        raise NotFound(f"there is no registry at {db}: make one with ifp init")
+    if not db.name.isprintable():
+        raise Refused(f"{db.name!r} has control characters in its name, which .gitignore can't say: rename it")
+    with reachable(db):
+        clone, ifp = _Clone(db), _command()
+        blobs = blobs or blobs_in_git(db)
+        if blobs == LFS:
+            clone.check_lfs()
+        told = [
+            Told(clone.beside(".gitattributes"), clone.write_attributes(blobs)),
+            Told(clone.beside(".gitignore"), clone.write_ignored(blobs)),
+            Told("merge and diff driver", clone.write_drivers(ifp)),
+        ]
+        # A hook in the work tree is everybody's: what stands in it must not be a path of this machine.
+        in_hooks = "ifp" if clone.hooks_are_shared else ifp
+        told += [Told(f"{name} hook", hookfiles.put(clone.hooks, name, in_hooks)) for name in hookfiles.CALLS]
+        return Setup(clone.path, blobs, tuple(told))
 
 
 def uninstall(db: Path) -> Setup:
     """Take the drivers and hooks out of this clone; the project's .gitattributes and .gitignore stay."""
-    clone = _Clone(db)
+    with reachable(db):
+        return _uninstalled(db, _Clone(db))
+
+
+def _uninstalled(db: Path, clone: _Clone) -> Setup:
     told = [Told(clone.beside(name), "left") for name in (".gitattributes", ".gitignore") if db.with_name(name).is_file()]
     told.append(Told("merge and diff driver", "removed" if clone.remove_drivers() else "absent"))
-    told += [
-        Told(f"{name} hook", "removed" if hookfiles.take_out(clone.hooks, name) else "absent") for name in hookfiles.CALLS
-    ]
+    told += [Told(f"{name} hook", "removed" if hookfiles.take_out(clone.hooks, name) else "absent") for name in hookfiles.CALLS]
     return Setup(clone.path, blobs_in_git(db), tuple(told))
 
 
@@ -114,10 +121,6 @@ class _Clone:
     """The checkout around a registry."""
 
     def __init__(self, db: Path) -> None:
-        if not db.is_file():
-            raise NotFound(f"there is no registry at {db}: make one with ifp init")
-        if not db.name.isprintable():
-            raise Refused(f"{db.name!r} has control characters in its name, which .gitignore can't say: rename it")
         self.db = db
         self.repository = Repository(Repository(db.parent).root)
         self.path = self.repository.path_of(db)
@@ -230,12 +233,12 @@ class _Clone:
         if driver is None:
             yield "git-driver", "this clone has no merge driver for it (no clone has, by itself): git can't merge two sides"
         elif gone := _gone(driver):
-            yield "git-driver", f"this clone's merge driver, {gone}, is gone: git can't merge two sides"
+            yield "git-driver", f"this clone's merge driver, {gone}, can't be found: git can't merge two sides"
         commands = {name: hookfiles.command(self.hooks, name) for name in hookfiles.CALLS}
         if lacking := [name for name, command in commands.items() if command is None]:
             yield "git-hooks", f"this clone has no {' and no '.join(lacking)} hook for it: nobody checks what is committed"
         elif gone := next((gone for command in commands.values() if (gone := _gone(command or ""))), None):
-            yield "git-hooks", f"this clone's hooks call {gone}, which is gone: nobody checks what is committed"
+            yield "git-hooks", f"this clone's hooks call {gone}, which can't be found: nobody checks what is committed"
 
 
 def _command() -> str:

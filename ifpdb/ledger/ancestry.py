@@ -22,12 +22,12 @@ NAMED = "FROM a JOIN run r ON r.key = a.run JOIN model m ON m.key = r.model LEFT
 ALL = f"""
     WITH RECURSIVE a(run) AS (
       VALUES (?) UNION SELECT iif(typeof(a.run) = 'integer', {{to}} + 0.0, {{to}}) FROM a JOIN edge e ON {{at}} = a.run)
-    SELECT r.id, v.digest, m.name, typeof(a.run) = 'real' {NAMED}"""
+    SELECT r.id, v.digest, m.name, typeof(a.run) = 'real', r.started_at {NAMED}"""
 NEAR = f"""
     WITH RECURSIVE step(run, depth) AS (
       VALUES (?, 0) UNION SELECT {{to}}, depth + 1 FROM step s JOIN edge e ON {{at}} = s.run WHERE depth < ?),
     a AS MATERIALIZED (SELECT run, min(depth) AS depth FROM step GROUP BY run)
-    SELECT r.id, v.digest, m.name, a.depth {NAMED} WHERE a.depth > 0 ORDER BY a.depth"""
+    SELECT r.id, v.digest, m.name, a.depth {NAMED} WHERE a.depth > 0 ORDER BY a.depth, r.started_at, r.id"""
 
 
 def ancestors(tx: sqlite3.Connection, run: int, *, depth: int | None = None) -> list[Kin]:
@@ -36,7 +36,7 @@ def ancestors(tx: sqlite3.Connection, run: int, *, depth: int | None = None) -> 
 
 
 def descendants(tx: sqlite3.Connection, run: int, *, depth: int | None = None) -> list[Kin]:
-    """What came from a run, the nearest first, without itself; `depth` is how many edges away they may be."""
+    """What came from a run, the nearest first, of these the oldest; without itself. `depth` is how many edges away they may be."""
     return _kin(tx, DOWN, run, depth)
 
 
@@ -45,12 +45,14 @@ def _kin(tx: sqlite3.Connection, way: tuple[str, str], run: int, most: int | Non
     if most is not None:
         rows = tx.execute(NEAR.format(to=to, at=at), (run, most))
         return [Kin(name, to_text(digest) if digest else None, model, depth) for name, digest, model, depth in rows]
-    found, depth, on_odd = list[Kin](), 0, 0
-    for name, digest, model, odd in tx.execute(ALL.format(to=to, at=at), (run,)):
+    found, depth, on_odd = list[tuple[str, Kin]](), 0, 0
+    for name, digest, model, odd, started_at in tx.execute(ALL.format(to=to, at=at), (run,)):
         if odd != on_odd:
             depth, on_odd = depth + 1, odd
-        found.append(Kin(name, to_text(digest) if digest else None, model, depth))
-    return found[1:]
+        found.append((started_at, Kin(name, to_text(digest) if digest else None, model, depth)))
+    if way == DOWN:  # parents have an order of their own; children come in that of this file's keys
+        found.sort(key=lambda one: (one[1].depth, one[0], one[1].run))
+    return [kin for _, kin in found[1:]]
 
 
 EDGES = """

@@ -94,7 +94,7 @@ def _dataset_key(tx: sqlite3.Connection, identity: str) -> int | None:
 OF_RUNS = """
     SELECT x.run, x.name, x.last, x.min, x.max, x.count, d.digest, d.pointer, x.at
       FROM json_each(?) w JOIN metric x ON x.run = w.value LEFT JOIN dataset d ON d.key = x.dataset
-     ORDER BY x.run, x.name, x.at, x.rowid"""
+     ORDER BY x.run, x.name, x.at, d.digest, d.pointer"""
 
 
 def measurements_of(tx: sqlite3.Connection, wanted: str) -> defaultdict[int, list[Measurement]]:
@@ -120,7 +120,9 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-SERIES = "SELECT series FROM metric WHERE run = ? AND name = ? ORDER BY at"
+SERIES = """
+    SELECT x.series FROM metric x LEFT JOIN dataset d ON d.key = x.dataset WHERE x.run = ? AND x.name = ?
+     ORDER BY x.at, d.digest, d.pointer"""
 
 
 def points_of(tx: sqlite3.Connection, run: int, name: str) -> list[tuple[int, float, str]]:

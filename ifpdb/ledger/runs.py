@@ -210,7 +210,7 @@ def params_of(tx: sqlite3.Connection, wanted: str) -> defaultdict[int, dict[str,
 DATASETS = """
     SELECT rd.run, rd.role, rd.name, d.digest, coalesce(d.pointer, rd.uri), d.rows, d.size, d.kind, rd.file
       FROM json_each(?) w JOIN run_dataset rd ON rd.run = w.value JOIN dataset d ON d.key = rd.dataset
-     ORDER BY rd.run, rd.role <> 'train', rd.role, rd.name"""
+     ORDER BY rd.run, rd.role <> 'train', rd.role, rd.name, d.digest, d.pointer"""
 
 
 def datasets_of(tx: sqlite3.Connection, wanted: str) -> defaultdict[int, list[Dataset]]:

@@ -87,8 +87,9 @@ def read(tx: sqlite3.Connection, keys: Sequence[int], source: ArtifactSource | N
         version_of[run] = version
         names_of.setdefault(version, []).append(name)
     measured = dict[int, list[Measurement]]()
-    for run, found in measurements_of(tx, str(list(version_of))).items():
-        measured.setdefault(version_of[run], []).extend(found)
+    by_run = measurements_of(tx, str(list(version_of)))
+    for run, version in version_of.items():
+        measured.setdefault(version, []).extend(by_run[run])
     own = str([row[8] for row in rows])
     params, data, parents = runs.params_of(tx, own), runs.datasets_of(tx, own), runs.parents_of(tx, own)
     tags, labels = _grouped(tx, TAGS_OF, wanted), _grouped(tx, LABELS_OF, wanted)

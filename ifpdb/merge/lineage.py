@@ -21,14 +21,13 @@ OF_RUNS = """
     SELECT id, body FROM event WHERE model = ? AND kind IN ('run_started', 'registered', 'linked')
        AND run IN (SELECT value FROM json_each(?))"""
 LINKED = "SELECT DISTINCT model, run FROM event WHERE kind = 'linked'"
-HAS = "SELECT 1 FROM edge e JOIN run p ON p.key = e.parent WHERE e.child = ? AND p.id = ? AND e.kind = ?"
 NO_PARENTS = "DELETE FROM edge WHERE child = ?"
 
 
 def carry(tx: Connection, carried: Carried, incoming: Sequence[Event]) -> list[str]:
     """Put in the edges that the incoming events tell; what has no effect, in words."""
     telling = [event for event in incoming if event.kind in KINDS and event.run is not None]
-    contested = {event.run: event.model for event in telling if event.run not in carried.new and _is_news(tx, carried, event)}
+    contested = {event.run: event.model for event in telling if event.run not in carried.new and parents(event)}
     jobs = [event for event in telling if event.run in carried.new] + _all_of(tx, contested, telling)
     if not (refused := _link(tx, contested, jobs)):
         return []
@@ -38,11 +37,6 @@ def carry(tx: Connection, carried: Carried, incoming: Sequence[Event]) -> list[s
     refused = _link(tx, wide, _all_of(tx, wide, telling))
     lineage.renumber(tx)
     return refused
-
-
-def _is_news(tx: Connection, carried: Carried, event: Event) -> bool:
-    key = carried.here[str(event.run)]
-    return any(tx.execute(HAS, (key, *parent)).fetchone() is None for parent in parents(event))
 
 
 def _all_of(tx: Connection, children: dict[str | None, str | None], telling: Iterable[Event]) -> list[Event]:

@@ -1,7 +1,8 @@
 """Runs carried over, and a run that both sides know put together.
 
 What was observed of a run comes whole from one side: the one whose log tells the newest end of it, or else the newest step.
-Its metrics are the union of the points of both, its data that of both.
+That it was killed is what others say of a process that they can't see, so that any other end of it counts more. Its metrics
+are the union of the points of both, its data that of both.
 """
 
 from __future__ import annotations
@@ -46,11 +47,14 @@ SET_DATASET = """
 METRICS = "SELECT name, dataset, series FROM metric WHERE run = ?"
 
 
+NEVER = (False, "", "")
+
+
 @dataclass(slots=True)
 class Told:
     """What the events of one side tell of runs."""
 
-    ended: dict[str, tuple[str, str]] = field(default_factory=dict)
+    ended: dict[str, tuple[bool, str, str]] = field(default_factory=dict)
     step: dict[str, tuple[str, str]] = field(default_factory=dict)
     record: dict[str, str] = field(default_factory=dict)
     registered: dict[str, Event] = field(default_factory=dict)
@@ -60,15 +64,16 @@ class Told:
         if event.run is None or event.kind not in STEPS:
             return
         self.step[event.run] = order(event)
-        if "record" in event.detail:
-            self.ended[event.run] = order(event)
+        end = (event.detail.get("status", "killed") != "killed", *order(event))
+        if "record" in event.detail and end > self.ended.get(event.run, NEVER):
+            self.ended[event.run] = end
             self.record[event.run] = str(event.detail["record"])
         if event.kind == "registered":
             self.registered.setdefault(event.run, event)
 
-    def rank(self, run: str) -> tuple[tuple[str, str], tuple[str, str]]:
+    def rank(self, run: str) -> tuple[tuple[bool, str, str], tuple[str, str]]:
         """Of two sides, the one with the greater rank knows more of a run."""
-        return self.ended.get(run, ("", "")), self.step.get(run, ("", ""))
+        return self.ended.get(run, NEVER), self.step.get(run, ("", ""))
 
 
 @dataclass(slots=True)
@@ -105,8 +110,9 @@ def carry(known: Facts, incoming: Sequence[Event]) -> Carried:
             key = int(tx.execute(NEW_RUN, (name, facts.keep_model(tx, row[2]), *row[3:6])).fetchone()[0])
         elif (held := tx.execute(IDENTITY, (key,)).fetchone())[:3] != identity:
             raise Conflict(f"{name} is another run here than in {called}: they can't be united")
-        elif held[3] != "running" and name not in carried.told.ended:
-            ours.ended[name] = ("~", "")
+        elif held[3] != "running":
+            before = (held[3] != "killed", "", "") if name in carried.told.ended else (True, "~", "")
+            ours.ended[name] = max(before, ours.ended.get(name, NEVER))
         carried.here[name], carried.there[name] = key, row[0]
         if name in carried.new or carried.told.rank(name) > ours.rank(name):
             carried.observed.add(name)

@@ -43,9 +43,13 @@ def read(tx: Connection, told: Told) -> None:
         place = (model, version)
         if kind in ("run_started", "registered"):
             told.edges[run].update((parent["run"], parent["kind"]) for parent in detail["parents"])
+        # Who saw the end of a run counts more than a clone that found its process gone.
+        is_overruled = detail.get("status") == "killed" and told.status.get(run) in ("finished", "failed")
+        if "record" in detail and not is_overruled:
+            told.records[run] = detail["record"]
         if kind == "run_started":
             told.status[run] = "running"
-        elif kind == "run_ended":
+        elif kind == "run_ended" and not is_overruled:
             told.status[run] = detail["status"]
         elif kind == "linked":
             told.edges[run].add((detail["parent"], detail["lineage"]))
@@ -62,8 +66,6 @@ def read(tx: Connection, told: Told) -> None:
                 told.created[model][version] = len(told.created[model]) + 1
             told.tags[place].update(detail["tags"])
             told.labels.update({(model, label): version for label in detail["labels"]})
-        if "record" in detail:
-            told.records[run] = detail["record"]
         if kind in ("registered", "measured"):
             for one in detail["metrics"]:
                 told.metrics[run][one["metric"], one["dataset"]] = (float(one["value"]), at)

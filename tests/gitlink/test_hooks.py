@@ -348,3 +348,14 @@ def test_names_that_a_shell_would_take_apart_are_quoted(make: Make, registry: if
     run_git("add", str(place))
     with pytest.raises(IntegrityError, match=re.escape(f"git restore --staged '{path}'")):
         check_staged(Repository(Path()))
+
+
+def test_a_hook_imports_no_package_that_every_commit_would_wait_for(git: Git, make: Make) -> None:
+    stage(make, "second")
+    code = (
+        "import sys; sys.argv = ['ifp', 'git', 'hook', 'pre-commit', '--json']; from ifpdb.cli import run; assert run() == 0;"
+        "print({'numpy', 'pydantic', 'yaml', 'narwhals', 'platformdirs', 'sqlite_utils'} & set(sys.modules))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert '"path": "ifp.db"' in said
+    assert said.splitlines()[-1] == "set()"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import ifpdb as ifp
-from ifpdb.errors import NotFound, Refused
+from ifpdb.errors import NotFound, Refused, StorageError
 from ifpdb.gitlink import setup
 from ifpdb.gitlink.setup import COMMITTED, IGNORED, LFS, install, missing, uninstall
 
@@ -180,6 +180,13 @@ def test_the_command_line_tells_and_prints_json(db: Path, cli: Callable[..., Any
     assert '"done": "there"' in cli("git", "install", "--json").out
     assert cli("git", "uninstall").out.splitlines()[0].split() == ["left", ".gitattributes"]
     assert "ifp git install" in cli("init").err
+
+
+def test_a_file_that_can_not_be_written_is_named(db: Path, folder: Path) -> None:
+    (folder / ".git" / "hooks").rename(folder / ".git" / "no hooks")
+    (folder / ".git" / "hooks").write_text("")
+    with pytest.raises(StorageError, match="hooks"):
+        install(db)
 
 
 # -- .gitattributes and .gitignore

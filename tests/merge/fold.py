@@ -49,7 +49,7 @@ def state(events: Events) -> dict[str, Any]:
     """What the log says of stages, names, policies, lineage and how runs ended."""
     stages, tags, labels, policies = dict[str, str](), set[str](), dict[str, str](), dict[str, str]()
     edges, ended, registered = dict[str, list[list[str]]](), dict[str, str](), dict[str, list[str]]()
-    held = dict[str, str]()
+    held, seen = dict[str, str](), set[str]()
     for event in in_order(events):
         model, detail, place = event.get("model"), event["detail"], f"{event.get('model')} {event.get('version')}"
         if to := event.get("to_stage"):
@@ -68,8 +68,10 @@ def state(events: Events) -> dict[str, Any]:
             labels[f"{model} {label}"] = event["version"]
         if event["kind"] == "policy_set":
             policies[model] = detail["policy_digest"]
-        if "record" in detail:
+        if "record" in detail and not (event["run"] in seen and detail.get("status") == "killed"):
             ended[event["run"]] = detail["record"]
+            if detail.get("status") in ("finished", "failed"):  # a clone that found its process gone doesn't know better
+                seen.add(event["run"])
         if event["kind"] == "registered":
             registered.setdefault(event["run"], [event["version"], event["at"]])
         for parent, kind in told_parents(event):

@@ -49,6 +49,8 @@ def worlds(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], World]]:
                 with suppress(MergeConflict):  # c learns of b's work so far, and both go on
                     merged(made.path("c"), made.path("b"))
         made.end_runs()
+        for clone in "abc":
+            made.bury(clone)
         return made
 
     yield world
