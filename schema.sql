@@ -255,11 +255,11 @@ CREATE TABLE event (
   to_stage   TEXT AS (json_extract(body, '$.to_stage')) VIRTUAL,    -- set: this event moves the version
   reason     TEXT AS (json_extract(body, '$.reason')) VIRTUAL
 ) STRICT;
-CREATE INDEX event_at ON event(at, id);
-CREATE INDEX event_model ON event(model, at, id);
-CREATE INDEX event_stage ON event(model, version, at, id) WHERE to_stage IS NOT NULL;
-CREATE INDEX event_production ON event(model, at, id) WHERE to_stage = 'production';
-CREATE INDEX event_policy ON event(model, at, id) WHERE kind = 'policy_set';
+CREATE INDEX event_at ON event(at);
+CREATE INDEX event_model ON event(model, at);
+CREATE INDEX event_stage ON event(model, version, at) WHERE to_stage IS NOT NULL;
+CREATE INDEX event_production ON event(model, at) WHERE to_stage = 'production';
+CREATE INDEX event_policy ON event(model, at) WHERE kind = 'policy_set';
 CREATE INDEX event_approved ON event(model, version) WHERE kind = 'approved';
 
 -- When an event that another registry brought (a merge) was put into this file; no row: it was written here. What one file

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .. import settings
-from ..desk import Registry, init
+
+if TYPE_CHECKING:
+    from ..desk import Registry
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The registry and the output form that one call asks for."""
+    """The registry and the output form that one call asks for. The desk is imported when it is needed: git's hooks need none."""
 
     db: str | None
     actor: str | None
@@ -22,14 +24,20 @@ class Session:
 
     def reading(self) -> Registry:
         """The registry, opened so that nothing can change it."""
+        from ..desk import Registry
+
         return Registry(settings.find_registry(self.db), readonly=True, actor=self.actor)
 
     def writing(self) -> Registry:
         """The registry, which must exist."""
+        from ..desk import Registry
+
         return Registry(settings.find_registry(self.db), actor=self.actor)
 
     def making(self) -> Registry:
         """The registry; ./ifp.db is made when none was named and none is found."""
+        from ..desk import init
+
         return init(actor=self.actor) if settings.named_registry(self.db) is None else self.writing()
 
 

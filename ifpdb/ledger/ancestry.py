@@ -36,7 +36,7 @@ def ancestors(tx: sqlite3.Connection, run: int, *, depth: int | None = None) -> 
 
 
 def descendants(tx: sqlite3.Connection, run: int, *, depth: int | None = None) -> list[Kin]:
-    """What came from a run, the nearest first, of these the oldest; without itself. `depth` is how many edges away they may be."""
+    """What came from a run, the nearest first, then the oldest, without itself; `depth` is how many edges away they may be."""
     return _kin(tx, DOWN, run, depth)
 
 

@@ -17,6 +17,9 @@ from ..errors import IfpError, StorageError
 from ..store.blobs import BlobStore
 
 NAMED = "SELECT digest, size FROM blob ORDER BY digest"
+ROWS = "SELECT digest, size, xxh3 FROM blob"
+HELD = "SELECT digest FROM blob"
+NEW = "INSERT INTO blob (digest, size, xxh3) VALUES (?, ?, ?)"
 
 
 @dataclass(slots=True)
@@ -57,3 +60,9 @@ def copy(theirs: Connection, source: Path, target: BlobStore, *, progress: Calla
         except IfpError as error:
             found.damaged[name] = str(error)
     return found
+
+
+def name(tx: Connection, theirs: Connection) -> None:
+    """Put in a row for each blob that only theirs names: nothing else tells a backup of the files in a folder."""
+    held = set(tx.execute(HELD))
+    tx.executemany(NEW, [row for row in theirs.execute(ROWS) if row[:1] not in held])

@@ -57,6 +57,7 @@ class Told:
     ended: dict[str, tuple[bool, str, str]] = field(default_factory=dict)
     step: dict[str, tuple[str, str]] = field(default_factory=dict)
     record: dict[str, str] = field(default_factory=dict)
+    status: dict[str, str] = field(default_factory=dict)
     registered: dict[str, Event] = field(default_factory=dict)
 
     def take(self, event: Event) -> None:
@@ -64,10 +65,14 @@ class Told:
         if event.run is None or event.kind not in STEPS:
             return
         self.step[event.run] = order(event)
-        end = (event.detail.get("status", "killed") != "killed", *order(event))
-        if "record" in event.detail and end > self.ended.get(event.run, NEVER):
+        detail, end = event.detail, (event.detail.get("status", "killed") != "killed", *order(event))
+        if event.kind == "run_started":
+            self.status.setdefault(event.run, "running")
+        if ("record" in detail or event.kind == "run_ended") and end > self.ended.get(event.run, NEVER):
             self.ended[event.run] = end
-            self.record[event.run] = str(event.detail["record"])
+            self.record[event.run] = str(detail.get("record", ""))  # an older ifpdb made none
+            if event.kind == "run_ended":
+                self.status[event.run] = str(detail["status"])
         if event.kind == "registered":
             self.registered.setdefault(event.run, event)
 
@@ -127,9 +132,10 @@ def check(known: Facts, carried: Carried) -> None:
     for name in sorted(carried.observed):
         key, record = carried.here[name], carried.told.record.get(name)
         status = known.tx.execute(STATUS, (key,)).fetchone()[0]
+        unsaid = status if record else "finished" if name in carried.new else "running"
         if status == "running":
             carried.running.append(name)
-        if runs.record_digest(known.tx, key) != record if record else status != "running":
+        if carried.told.status.get(name, unsaid) != status or (record and runs.record_digest(known.tx, key) != record):
             called = known.called
             raise IntegrityError(f"{called}: {name} is not the run that its log tells of: see ifp --db {called} fsck")
 

@@ -16,10 +16,12 @@ from typing import Any
 
 from .. import digest, settings
 from ..desk import Registry
-from ..errors import IntegrityError, UsageError
+from ..errors import IntegrityError, NotFound, UsageError
 from ..ledger import events, facts
+from ..policy import from_event
+from ..records import Event
 from ..store import foreign
-from . import blobs, disagreement, lineage, names, runs, settlement, versions
+from . import blobs, disagreement, lineage, names, proof, runs, settlement, versions
 from .facts import Facts
 from .fork import Fork, fork
 
@@ -77,7 +79,9 @@ def merge(
     registry is then as it was.
     """
     called = name or (str(other) if isinstance(other, Path) else "the other registry")
-    if isinstance(other, Path) and other.exists() and other.samefile(registry.path):
+    if isinstance(other, Path) and not other.is_file():
+        raise NotFound(f"{other} is no file: name another registry's .db")
+    if isinstance(other, Path) and other.samefile(registry.path):
         raise UsageError(f"{other} is this registry itself: name another one")
     with foreign.opened(other, name=called) as theirs, registry.ingesting():
         foreign.in_our_schema(theirs, called)
@@ -96,7 +100,11 @@ def _blaming(theirs: Connection, called: str) -> Iterator[None]:
     """Say of what stops a merge because of a row of theirs that it was theirs."""
     try:
         yield
-    except (sqlite3.Error, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except IntegrityError as error:
+        if called in str(error):
+            raise
+        raise IntegrityError(f"{called}: {error}: see ifp --db {called} fsck") from error
+    except (sqlite3.Error, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
         ours = isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError) and _is_whole(theirs)
         if ours:
             raise
@@ -115,6 +123,7 @@ def _unite(tx: Connection, theirs: Connection, called: str, clock: str) -> tuple
     parted = fork(tx, theirs, called=called, clock=clock)
     in_question = disagreement.find(tx, parted)
     known = Facts(tx, theirs, called)
+    blobs.name(tx, theirs)
     carried = runs.carry(known, parted.incoming)
     found = versions.carry(known, carried, parted.incoming)
     refused = lineage.carry(tx, carried, parted.incoming)
@@ -122,6 +131,7 @@ def _unite(tx: Connection, theirs: Connection, called: str, clock: str) -> tuple
     _append(tx, parted, clock)
     versions.renumber(known, found)
     runs.check(known, carried)
+    proof.check(known, carried, parted.incoming)
     merged = Merged(
         events=len(parted.incoming),
         runs=len(carried.new),
@@ -136,7 +146,15 @@ def _unite(tx: Connection, theirs: Connection, called: str, clock: str) -> tuple
 def _append(tx: Connection, parted: Fork, clock: str) -> None:
     """Put theirs into the log, parents first; the database's own rules move the stages."""
     for event in parted.incoming:
-        if event.kind == "policy_set" and event.model is not None:
-            facts.keep_model(tx, event.model)
+        if event.kind == "policy_set":
+            _check_policy(event)
+            facts.keep_model(tx, str(event.model))
         written = tx.execute(events.INSERT_EVENT, (digest.to_bytes(event.id), parted.bodies[event.id]))
         tx.execute(ARRIVED, (written.lastrowid, clock))
+
+
+def _check_policy(event: Event) -> None:
+    """Raise what `_blaming` tells of a policy that can't be read, or is not what its digest was made of."""
+    from_event(event.detail["policy"])
+    if digest.sha256(digest.canonical(event.detail["policy"])) != event.detail["policy_digest"]:
+        raise IntegrityError(f"the policy of {event.model} is not what its digest was made of")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from .. import digest
 from ..errors import Conflict, IntegrityError
@@ -60,6 +61,14 @@ def renumber(known: Facts, found: Versions) -> None:
     known.tx.executemany(SET_ORDINAL, [(ordinal, version) for version, ordinal in found.renumbered.items()])
 
 
+def _code(known: Facts, training: Mapping[str, Any] | None) -> None:
+    """The code of a registration is in no row of its run once more of it was imported."""
+    if training and training.get("code"):
+        row = known.theirs.execute(facts.CODE, (digest.to_bytes(training["code"]),)).fetchone()
+        if row is not None:
+            known.code(row[0])
+
+
 def _bring(known: Facts, there: int, event: Event, found: Versions, first: tuple[str, str] | None) -> int:
     tx, called = known.tx, known.called
     row = known.theirs.execute(STORED, (there,)).fetchone()
@@ -71,6 +80,7 @@ def _bring(known: Facts, there: int, event: Event, found: Versions, first: tuple
         raise IntegrityError(f"{called}: the version {event.version[:19]} was changed: see ifp --db {called} fsck")
     if ordinal > known.theirs.execute(COUNT, (event.model,)).fetchone()[0]:
         raise IntegrityError(f"{called}: the version {event.version[:19]} can't be v{ordinal}: see ifp --db {called} fsck")
+    _code(known, named["training"])
     model = facts.keep_model(tx, event.model)
     key = versions.find(tx, model, event.version)
     if key is None:

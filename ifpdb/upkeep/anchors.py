@@ -16,7 +16,7 @@ from ..store import foreign
 from ..store.repository import Repository
 
 TRAILER = "Ifp-Heads"
-FORMAT = f"%x00%H %(trailers:key={TRAILER},valueonly,separator=%x20)"
+FORMAT = f"%x00%H %(trailers:key={TRAILER},valueonly,separator=%x1f)"
 QUICKLY = 64 << 20
 """Bytes of revisions that are read to find heads that no message notes."""
 HEADS = "SELECT id FROM head"
@@ -60,13 +60,19 @@ def noted(repository: Repository, path: str) -> Iterator[Noted]:
         if not revision.strip("0") or (commit, revision) in seen:
             continue
         seen.add((commit, revision))
-        heads = tuple(re.findall(r"sha256:[0-9a-f]{64}\b", message))
+        heads = tuple(head for note in message.split("\x1f") for head in _heads_noted(note, path))
         if not heads and left > 0:
             data = repository.run("cat-file", "blob", revision)
             left -= len(data)
             heads = heads_in(data)
         if heads:
             yield Noted(commit, revision, heads)
+
+
+def _heads_noted(note: str, path: str) -> list[str]:
+    """The heads in a trailer; none where it says that they are another registry's, which changed in the same commit."""
+    heads, _, whose = note.strip().partition(" (")
+    return re.findall(r"sha256:[0-9a-f]{64}\b", heads) if whose in ("", f"{path})") else []
 
 
 def heads_in(data: bytes) -> tuple[str, ...]:

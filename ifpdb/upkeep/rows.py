@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from itertools import groupby
 from sqlite3 import Connection
 from typing import Any
@@ -41,15 +41,21 @@ def manifests(tx: Connection) -> Iterator[Damage]:
 
 REGISTERED = """
     SELECT r.key, r.id, v.digest, v.manifest, r.seed, e.body
-      FROM run r JOIN version v ON v.key = r.version LEFT JOIN environment e ON e.key = r.environment ORDER BY r.key"""
+      FROM run r JOIN version v ON v.key = r.version LEFT JOIN environment e ON e.key = r.environment
+     WHERE {} ORDER BY r.key"""
+SOME = "r.key IN (SELECT value FROM json_each(?))"
 CODES = "SELECT digest FROM code"
 BATCH = 1000
 
 
-def parts(tx: Connection) -> Iterator[Damage]:
-    """A run has the data, parameters, seed, code and packages that the manifest of its version names; it may have more."""
+def parts(tx: Connection, some: Collection[int] | None = None) -> Iterator[Damage]:
+    """A run has the data, parameters, seed, code and packages that the manifest of its version names; it may have more.
+
+    With `some`, each of these runs.
+    """
     codes = {digest.to_text(name) for (name,) in tx.execute(CODES)}
-    rows = tx.execute(REGISTERED)
+    bound = () if some is None else (json.dumps(list(some)),)
+    rows = tx.execute(REGISTERED.format("TRUE" if some is None else SOME), bound)
     while batch := rows.fetchmany(BATCH):
         wanted = str([key for key, *_ in batch])
         params, data = runs.params_of(tx, wanted), runs.datasets_of(tx, wanted)

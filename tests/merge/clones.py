@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -94,11 +95,8 @@ class World:
     def act(self, clone: str) -> None:
         """Do one thing in a clone; the registry may say no."""
         self.tick(clone)
-        with ifp.open(self.path(clone), actor=clone) as registry:
-            try:
-                self.rng.choice(ACTS)(self, registry)
-            except ifp.IfpError:
-                pass
+        with ifp.open(self.path(clone), actor=clone) as registry, suppress(ifp.IfpError):
+            self.rng.choice(ACTS)(self, registry)
 
     def some(self, registry: ifp.Registry, query: str) -> str:
         """One of the names that a query finds; one that nothing bears where it finds none."""

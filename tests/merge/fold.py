@@ -24,7 +24,7 @@ def log(path: Path) -> Events:
 
 
 def in_order(events: Events) -> list[dict[str, Any]]:
-    return [events[id] for id in sorted(events, key=lambda id: (events[id]["at"], id))]
+    return [events[id] for id in sorted(events, key=lambda one: (events[one]["at"], one))]
 
 
 def union(logs: Iterable[Events]) -> Events:
@@ -123,7 +123,9 @@ def state_of(path: Path) -> dict[str, Any]:
         for row in registry.sql("SELECT child, parent, kind FROM lineage ORDER BY child, position"):
             edges.setdefault(row["child"], []).append([row["parent"], row["kind"]])
         with registry.reading() as tx:
-            records = {id: record_digest(tx, key) for key, id in tx.execute("SELECT key, id FROM run WHERE status <> 'running'")}
+            records = {
+                id: record_digest(tx, key) for key, id in tx.execute("SELECT key, id FROM run WHERE status <> 'running'")
+            }
         return {
             "stages": {row["place"]: row["stage"] for row in versions},
             "tags": sorted(row["tag"] for row in tags),

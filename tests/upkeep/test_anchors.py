@@ -52,6 +52,14 @@ def test_a_head_is_found_with_the_commit_that_first_noted_it(git: Git, make: Mak
     assert verify(registry, anchors=found).ok
 
 
+def test_a_head_that_is_noted_with_the_path_of_another_registry_is_none_of_its_own(
+    git: Git, make: Make, registry: ifp.Registry
+) -> None:
+    make("a")
+    commit(git, f"{head_of(registry)} (ifp.db)", f"sha256:{'0' * 64} (eu/ifp.db)")
+    assert list(in_commits(registry.path)) == [head_of(registry)]
+
+
 def test_a_log_that_lost_its_newest_event_is_told_with_the_commit(
     git: Git, make: Make, registry: ifp.Registry, folder: Path
 ) -> None:
