@@ -81,17 +81,21 @@ class Kin:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A version held a stage from `since` until `until` (None: still). `approved_by` are those who approved by then."""
+    """A version held a stage from `since` until `until` (None: still). `approved_by` are those who approved by then.
+
+    With an `environment`, it is one in which that says that it served the version, in whatever stage (None) that was.
+    """
 
     model: str
     run: str
     digest: str
-    stage: str
+    stage: str | None
     since: str
     until: str | None
     actor: str
     approved_by: tuple[str, ...]
     reason: str | None
+    environment: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -104,6 +108,7 @@ class Interval:
             "actor": self.actor,
             "approved_by": list(self.approved_by),
             "reason": self.reason,
+            "environment": self.environment,
         }
 
 
@@ -115,12 +120,13 @@ class History(list[Interval]):
 
         rows = [
             [
-                *(i.model, i.stage, words.short(i.digest), i.run, words.minute(i.since), words.minute(i.until) or "now"),
-                *(words.person(i.actor), ", ".join(map(words.person, i.approved_by)), i.reason or ""),
+                *(i.model, i.stage or "", i.environment or "", words.short(i.digest), i.run),
+                *(words.minute(i.since), words.minute(i.until) or "now", words.person(i.actor)),
+                *(", ".join(map(words.person, i.approved_by)), i.reason or ""),
             ]
             for i in self
         ]
-        headings = ["model", "stage", "version", "run", "since", "until", "moved by", "approved by", "reason"]
+        headings = ["model", "stage", "environment", "version", "run", "since", "until", "moved by", "approved by", "reason"]
         return html.table(headings, rows)
 
 

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from . import digest, names, promotion, registration, settings, times
 from .capture.data import dataset as datasets
 from .capture.schema.features import read_schema
-from .errors import NotFound, UsageError
+from .errors import Conflict, NotFound, UsageError
 from .ledger import datasets as dataset_rows
-from .ledger import events, facts, lineage, metrics, resolve, runs, versions
+from .ledger import deployments, events, facts, lineage, metrics, resolve, runs, versions
 from .reader import Reader
-from .records import Artifact, Code, Dataset, Parent, Version
+from .records import Artifact, Code, Dataset, Deployment, Parent, Version
 from .store import claims, live
 from .store.db import create
 
@@ -232,6 +232,41 @@ class Registry(Reader):
             _seal(tx, run, [live.Point(key, identity, value, None, moment) for key, value in known.items()])
             return versions.read(tx, [version], self)[0]
 
+    def deployed(
+        self, ref: str, environment: str, *, replaces: str | None = None, at: str | None = None, stopped: bool = False
+    ) -> Version:
+        """Record that infrastructure says it serves a version in an environment, such as 'prod-eu', since `at` (default: now).
+
+        `replaces` names the version that it took the place of: what the environment served until now, if that is on record.
+        With `stopped`, the environment serves the version no longer, and no other. Nothing is written where all that is known.
+
+        Raises Conflict when the environment is on record with another version, UsageError for a time that is a whole day, in
+        the future, or before the environment began to serve what it leaves.
+        """
+        names.check_key(environment, "environment")
+        if stopped and replaces is not None:
+            raise UsageError("stopped says that nothing is served there: leave replaces out")
+        with self.writing() as (tx, by):
+            key = resolve.resolve_version(tx, ref, now=by.now)
+            found = versions.read(tx, [key], self)[0]
+            since = None if at is None else _instant(at, by.now)
+            held = deployments.served(tx, found.model, environment)
+            detail: dict[str, Any] = {"environment": environment}
+            if stopped:
+                detail["stopped"] = True
+                _check_served(held, found.digest, found.model, environment, since)
+            elif held is not None and held.digest == found.digest and held.since <= (since or by.now):
+                return found
+            elif replaces is not None:
+                before = resolve.resolve_version(tx, replaces, now=by.now, model=found.model)
+                detail["replaces"] = versions.digest_of(tx, before)
+                if held is not None:
+                    _check_served(held, detail["replaces"], found.model, environment, since)
+            if since is not None:
+                detail["since"] = since
+            events.append(tx, by, "deployed", model=found.model, run=found.run, version=found.digest, detail=detail)
+            return found
+
     def _described(self, ref: str, dataset: object) -> Dataset | None:
         """The Dataset behind data, a path or a pointer, that `ref` was measured on; None for a name or a digest."""
         if dataset is None:
@@ -241,6 +276,27 @@ class Registry(Reader):
         with self.reading() as tx:
             lengths = dataset_rows.lengths_of(tx, lineage.model_of(tx, resolve.resolve(tx, ref, now=self.now()).run))
         return datasets.describe(dataset, role="holdout", project=self.project, lengths=lengths)
+
+
+def _instant(text: str, now: str) -> str:
+    when = times.parse_when(text, now=now)
+    if when.is_day:
+        raise UsageError(f"'{text}' is a whole day: write the time as well, as in 2025-11-14T09:30:00Z or '3 minutes ago'")
+    if when.start > now:
+        raise UsageError(f"'{text}' is in the future: record it when it has happened")
+    return when.start
+
+
+def _check_served(held: Deployment | None, expected: str, model: str, environment: str, since: str | None) -> None:
+    """See that an environment is on record with the version that it leaves, and since before it does so."""
+    if held is None or held.digest != expected:
+        now = f"{model}@{held.digest[:19]}" if held is not None else "nothing"
+        raise Conflict(
+            f"{environment} is not on record with {model}@{expected[:19]}: it serves {now} of {model}. Look again and repeat "
+            f"(ifp events --model {model} --kind deployed)"
+        )
+    if since is not None and since < held.since:
+        raise UsageError(f"{since} is before {environment} began to serve {model}@{expected[:19]}, on {held.since}")
 
 
 def _seal(tx: Connection, run: int, points: list[live.Point]) -> None:

@@ -185,12 +185,12 @@ class Model:
         """Approve a version, as who acts; the gate counts approvals where the policy asks for them."""
         return self._record(ref, "approved", reason=_text(reason))
 
-    def deployed(self, ref: str, environment: str, *, replaces: str | None = None) -> Version:
-        """Record that infrastructure says it serves this version in an environment, such as 'prod-eu'."""
-        detail = {"environment": names.check_key(environment, "environment")}
-        if replaces is not None:
-            detail["replaces"] = self.get(replaces).digest
-        return self._record(ref, "deployed", detail=detail)
+    def deployed(
+        self, ref: str, environment: str, *, replaces: str | None = None, at: str | None = None, stopped: bool = False
+    ) -> Version:
+        """Record that infrastructure says it serves this version in an environment; see `Registry.deployed`."""
+        before = None if replaces is None else self.get(replaces).name
+        return self.registry.deployed(self.get(ref).name, environment, replaces=before, at=at, stopped=stopped)
 
     def _record(self, ref: str, kind: str, *, reason: str | None = None, detail: dict[str, Any] | None = None) -> Version:
         with self.registry.writing() as (tx, by):

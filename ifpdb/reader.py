@@ -13,10 +13,10 @@ from sqlite3 import Connection
 from types import TracebackType
 from typing import Any, Self
 
-from . import answers, names, settings, times
+from . import answers, following, names, settings, times
 from .answers import Change, Interval, Kin, Node
-from .errors import NotFound
-from .ledger import ancestry, events, lineage, metrics, resolve, runs, stages, versions
+from .errors import NotFound, UsageError
+from .ledger import ancestry, deployments, events, lineage, metrics, news, resolve, runs, stages, versions
 from .records import Artifact, Event, ModelSummary, Run, Version
 from .store import live
 from .store.blobs import BlobStore
@@ -157,21 +157,61 @@ class Reader(ABC):
         return [*changes[:place], *tensors, *changes[place + 1 :]]
 
     def events(
-        self, *, model: str | None = None, since: str | None = None, until: str | None = None, kind: str | None = None
+        self,
+        *,
+        model: str | None = None,
+        since: str | Sequence[str] | None = None,
+        until: str | None = None,
+        kind: str | None = None,
     ) -> list[Event]:
-        """The log, oldest first. Times are what people write: dates, RFC 3339, '3 days ago'."""
+        """The log, oldest first. Times are what people write: dates, RFC 3339, '3 days ago'.
+
+        `since` may also be the ids of events, or beginnings of them: what is neither these nor an ancestor of theirs.
+        """
         now = self.now()
-        start = times.parse_when(since, now=now).start if since else None
+        start, ids = _where_to_begin(since, now)
         end = times.parse_when(until, now=now).end if until else None
         with self.reading() as tx:
             if model is not None:
                 resolve.model_key(tx, model)
-            return list(events.select(tx, model=model, kind=kind, since=start, until=end))
+            found = events.select(tx, model=model, kind=kind, since=start, until=end)
+            if not ids:
+                return list(found)
+            seen = news.up_to(tx, [news.find(tx, id) for id in ids])
+            return [event for event in found if event.id not in seen]
+
+    def follow(
+        self,
+        since: str | Sequence[str] | None = None,
+        *,
+        model: str | None = None,
+        kind: str | None = None,
+        waiting: following.Waiting | None = None,
+    ) -> Iterator[Event]:
+        """Each event once, in log order, as it comes; for ever. Without `since`, what comes from now on.
+
+        `since` is a time, or the ids of the last events that were dealt with: what is neither these nor an ancestor of theirs
+        is told first. An older event that a merge brings is told when it comes. A file that is replaced, as by git checkout,
+        is followed: what it has and the one before lacked is told. `waiting` is told why the file can't be read for a moment.
+
+        Raises UsageError for a `since` that is neither, NotFound for an event or model that isn't here; while it follows,
+        what reading the registry raises, where that lasts.
+        """
+        start, ids = _where_to_begin(since, self.now())
+        with self.reading() as tx:
+            if model is not None:
+                resolve.model_key(tx, model)
+            if ids:
+                seen = news.up_to(tx, [news.find(tx, id) for id in ids])
+            else:
+                seen = news.all_of(tx) if start is None else news.before(tx, start)
+        told = following.follow(self.path, seen, waiting)
+        return (event for event in told if model in (None, event.model) and kind in (None, event.kind))
 
     def at(
         self, time: str, *, model: str | None = None, stage: str = "production", as_known_on: str | None = None
     ) -> list[Version]:
-        """What held a stage then, with `since`, `until` and `approved_by`; a date means every moment of that day.
+        """What held a stage then, with `since`, `until`, `approved_by` and `deployed`; a date means every moment of that day.
 
         `as_known_on` leaves out the moves and measurements that this registry learned of later, by a merge or a backdated
         import; a date means its end. Tags, labels, runs and parents are today's.
@@ -186,7 +226,7 @@ class Reader(ABC):
                 for interval in stages.intervals(tx, model=model, stage=stage, known_by=known_by)
                 if stages.held_during(interval, when.start, when.end)
             ]
-            return [self._held(tx, interval, known_by) for interval in held]
+            return [self._served(tx, self._held(tx, interval, known_by), when, known_by) for interval in held]
 
     def known_by(self, as_known_on: str | None) -> str | None:
         """The registry time that `as_known_on` means; a date is its last moment."""
@@ -197,7 +237,7 @@ class Reader(ABC):
 
     def _held(self, tx: Connection, interval: Interval, known_by: str | None) -> Version:
         key = versions.find(tx, resolve.model_key(tx, interval.model), interval.digest)
-        assert key is not None
+        assert key is not None and interval.stage is not None
         found = versions.read(tx, [key], self)[0]
         if known_by is not None:
             found = replace(found, measurements=stages.measurements_known_by(tx, found, known_by))
@@ -209,14 +249,40 @@ class Reader(ABC):
             approved_by=interval.approved_by,
         )
 
+    def _served(self, tx: Connection, found: Version, when: times.When, known_by: str | None) -> Version:
+        """A version that held a stage then, with what environments served of it and, while it was in production, of others."""
+        told = [
+            one
+            for one in deployments.intervals(tx, found.model, known_by=known_by)
+            if stages.held_during(one, when.start, when.end)
+        ]
+        others = [
+            one
+            for one in told
+            if found.stage == "production"
+            and one.digest != found.digest
+            and (found.until is None or one.since < found.until)
+            and (one.until is None or found.since is None or one.until > found.since)
+        ]
+        return replace(found, deployed=tuple(one for one in told if one.digest == found.digest), also_served=tuple(others))
+
     def exposure(self, ref: str, *, as_known_on: str | None = None) -> answers.History:
-        """When a version faced users: the intervals in which it was in production; `as_known_on` as in `at`."""
+        """When a version faced users: the intervals in which it was in production, as was intended, and those in which an
+        `environment` says that it served it; by their beginning. `as_known_on` as in `at`."""
         known_by = self.known_by(as_known_on)
         with self.reading() as tx:
             key = resolve.resolve_version(tx, ref, now=self.now())
             found = versions.read(tx, [key], None)[0]
             moves = stages.intervals(tx, model=found.model, stage="production", version=found.digest, known_by=known_by)
-            return answers.History(moves)
+            served = [
+                Interval(
+                    *(found.model, one.run, one.digest, None, one.since, one.until, one.actor, (), None),
+                    environment=one.environment,
+                )
+                for one in deployments.intervals(tx, found.model, known_by=known_by)
+                if one.digest == found.digest
+            ]
+            return answers.History(sorted([*moves, *served], key=lambda interval: interval.since))
 
     def sql(self, query: str, params: Sequence[Any] | Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Rows of a read-only query over the views of schema.sql. Raises Refused for writes, UsageError for bad SQL."""
@@ -246,3 +312,13 @@ class Reader(ABC):
         Raises UsageError when `dest` is taken, NotFound when bytes are missing, IntegrityError when they are damaged.
         """
         return self.blobs.checkout(self.artifact(ref, name), Path(dest))
+
+
+def _where_to_begin(since: str | Sequence[str] | None, now: str) -> tuple[str | None, list[str]]:
+    """The registry time that somebody means, or else the ids of events. Raises UsageError for anything else."""
+    given = [since] if isinstance(since, str) else list(since or ())
+    if not given or all(map(news.is_id, given)):
+        return None, given
+    if len(given) > 1:
+        raise UsageError("events since what? Give one time, or ids of events (sha256:…), not several times or both")
+    return times.parse_when(given[0], now=now).start, []

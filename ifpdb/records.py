@@ -249,12 +249,35 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
+class Deployment:
+    """An environment served a version from `since` until `until` (None: still), as `actor` said."""
+
+    environment: str
+    digest: str
+    run: str
+    since: str
+    until: str | None
+    actor: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "environment": self.environment,
+            "digest": self.digest,
+            "run": self.run,
+            "since": self.since,
+            "until": self.until,
+            "actor": self.actor,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class Version:
     """What a run registered: four parts, and what has been seen of it since. A snapshot; ask again for news.
 
     `digest`, `weights.digest` and `schema.digest` are `sha256:…`; `run` is its own run, `runs` every run that gave
     it; `missing` lists the parts it lacks; `created` is False when registration found it there already. What was asked
-    for a time (`at`) has `since`, `until`, `approved_by` and the stage held then.
+    for a time (`at`) has `since`, `until`, `approved_by` and the stage held then; `deployed` is where it was served then, and
+    `also_served` what environments served of other versions while it was the one in production.
     """
 
     model: str
@@ -283,6 +306,8 @@ class Version:
     since: str | None = None
     until: str | None = None
     approved_by: tuple[str, ...] = ()
+    deployed: tuple[Deployment, ...] = ()
+    also_served: tuple[Deployment, ...] = ()
     source: ArtifactSource | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -355,7 +380,13 @@ class Version:
     def _held(self) -> dict[str, Any]:
         if self.since is None:
             return {}
-        return {"since": self.since, "until": self.until, "approved_by": list(self.approved_by)}
+        return {
+            "since": self.since,
+            "until": self.until,
+            "approved_by": list(self.approved_by),
+            "deployed": [one.as_dict() for one in self.deployed],
+            "also_served": [one.as_dict() for one in self.also_served],
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,11 @@ from typing import Any
 import click
 
 from ..desk import Registry
+from ..drawing.story import happened
 from ..drawing.words import minute, person, short
+from ..errors import IfpError
 from ..model import Model
+from ..records import Deployment
 from .looking import version_lines
 from .options import Session, command
 from .output import Column, emit_csv, emit_json, emit_records, emit_table, emit_text, printable, stage
@@ -25,6 +28,7 @@ _INTERVALS: list[Column] = [
     ("approved by", lambda i: ", ".join(map(person, i.approved_by))),
     ("reason", lambda i: i.reason or ""),
 ]
+_EXPOSURE: list[Column] = [*_INTERVALS[:2], ("environment", lambda i: i.environment or ""), *_INTERVALS[2:]]
 _EVENTS: list[Column] = [
     ("at", lambda e: minute(e.at)),
     ("event", lambda e: short(e.id)),
@@ -61,7 +65,7 @@ def history(session: Session, model: str, held: str, as_known_on: str | None) ->
 @click.option("--stage", "held", default="production", metavar="S", help="Ask about this stage.")
 @_as_known_on
 def at(session: Session, time: str, model: str | None, held: str, as_known_on: str | None) -> None:
-    """Show what was in production at TIME (of MODEL): how it was trained, who approved it, and why.
+    """Show what was in production at TIME (of MODEL): how it was trained, who approved it, and where it was served.
 
     A date asks about every moment of that day (UTC); an RFC 3339 time about that instant; '3 days ago' works too.
     Tags and labels are today's, with --as-known-on too.
@@ -76,11 +80,21 @@ def at(session: Session, time: str, model: str | None, held: str, as_known_on: s
         if position:
             click.echo()
         approved = ", ".join(version.approved_by) or "nobody on record"
-        lines = [("held", f"{minute(version.since)} to {minute(version.until) or 'now'}"), ("approved by", approved)]
+        lines = [
+            ("held", f"{minute(version.since)} to {minute(version.until) or 'now'}"),
+            ("approved by", approved),
+            ("deployed", "\n".join(map(_served, version.deployed))),
+            ("also served", "\n".join(f"{short(one.digest)} {_served(one)}" for one in version.also_served)),
+        ]
         emit_text([*lines, *version_lines(version)])
     if not found:
         since = f"the first entered it on {minute(first)}" if first else "nothing has been in it"
         click.echo(f"nothing was in {held} then; {since} (ifp history {printable(model or 'MODEL')})", err=True)
+
+
+def _served(found: Deployment) -> str:
+    until = minute(found.until) or "now"
+    return f"in {found.environment.strip()}, {minute(found.since)} to {until}, says {person(found.actor)}"
 
 
 def _first(registry: Registry, model: str | None, held: str, as_known_on: str | None) -> str | None:
@@ -94,22 +108,48 @@ def _first(registry: Registry, model: str | None, held: str, as_known_on: str | 
 @click.argument("ref")
 @_as_known_on
 def exposure(session: Session, ref: str, as_known_on: str | None) -> None:
-    """Show when version REF faced users: the intervals in which it was in production."""
+    """Show when version REF faced users: when it was in production, and when which environment says that it served it."""
     with session.reading() as registry:
         found = registry.exposure(ref, as_known_on=as_known_on)
     known = ", as far as was known then" if as_known_on else ""
-    emit_records(found, _INTERVALS, form=session.form, empty=f"it has never been in production{known}")
+    empty = f"it has never been in production{known}, and no environment says that it served it"
+    emit_records(found, _EXPOSURE, form=session.form, empty=empty)
 
 
 @command("events", output="table")
 @click.option("--model", metavar="M", help="Only events of this model.")
-@click.option("--since", metavar="T", help="Only events from this time on.")
+@click.option(
+    "--since", multiple=True, metavar="T", help="Only events from this time on, or after this event; repeat for several."
+)
 @click.option("--kind", metavar="K", help="Only events of this kind, such as promoted.")
-def events_command(session: Session, model: str | None, since: str | None, kind: str | None) -> None:
-    """Show the event log, oldest first."""
+@click.option(
+    "--follow", is_flag=True, help="Wait for more, and show each as it comes, until stopped; with --json a line each."
+)
+def events_command(session: Session, model: str | None, since: Sequence[str], kind: str | None, follow: bool) -> None:
+    """Show the event log, oldest first.
+
+    After an event (sha256:…) means what is neither it nor an ancestor of it. With --follow and without --since, it is what
+    comes from now on.
+    """
     with session.reading() as registry:
-        found = registry.events(model=model, since=since, kind=kind)
-    emit_records(found, _EVENTS, form=session.form, empty="no event")
+        if not follow:
+            found = registry.events(model=model, since=since or None, kind=kind)
+            emit_records(found, _EVENTS, form=session.form, empty="no event")
+            return
+        if session.form == "csv":
+            raise click.UsageError("--follow prints lines of text, or with --json of JSON")
+        told = registry.follow(since or None, model=model, kind=kind, waiting=_say_waiting)
+        if not since:
+            click.echo("following from now on; --since TIME or --since EVENT tells what was before", err=True)
+        for event in told:
+            if session.form == "json":
+                emit_json(event.as_dict(), indent=None)
+            else:
+                click.echo(f"{minute(event.at)}  {short(event.id)}  {printable(person(event.actor))}  {happened(event)}")
+
+
+def _say_waiting(error: IfpError) -> None:
+    click.echo(f"ifp: waiting: {printable(str(error))}", err=True)
 
 
 @command("sql", output="table")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The registry and the output form that one call asks for. The desk is imported when it is needed: git's hooks need none."""
+    """The registry and the output form that one call asks for. The desk is imported when it is needed: hooks need none."""
 
     db: str | None
     actor: str | None

@@ -33,9 +33,9 @@ def printable(text: str) -> str:
     return text if isinstance(text, Styled) else words.printable(text)
 
 
-def emit_json(document: Any) -> None:
-    """One JSON document, readable by people too; what could steer a terminal is escaped as JSON has it."""
-    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+def emit_json(document: Any, *, indent: int | None = 2) -> None:
+    """One JSON document, readable by people too, or without `indent` on one line; what could steer a terminal is escaped."""
+    text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
     click.echo(text if text.isascii() and "\x7f" not in text else "".join(map(_escaped, text)))
 
 

@@ -6,6 +6,7 @@ conflict it leaves ours, and nothing in the work tree.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,7 +35,7 @@ def drive(ours: Path, theirs: Path, *, path: str) -> Merged:
             copy.write_bytes(mine)
             with Registry(copy, actor="git") as registry:
                 found = merge(registry, other, name=f"the other side's {path}")
-            ours.write_bytes(copy.read_bytes())
+            shutil.move(copy, ours)  # a rename where it can be: git takes the file even of a driver that was killed
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ..answers import Interval
 from ..digest import to_text
 from ..policy import Policy, from_event
-from ..records import Event, Measurement, Version
+from ..records import Deployment, Event, Measurement, Version
 from . import events, versions
 
 PLACE = "SELECT m.name, v.digest, v.stage FROM version v JOIN model m ON m.key = v.model WHERE v.key = ?"
@@ -147,7 +147,7 @@ def intervals(
     ]
 
 
-def held_during(interval: Interval, start: str, end: str) -> bool:
+def held_during(interval: Interval | Deployment, start: str, end: str) -> bool:
     """Whether an interval holds the instant `start == end`, or touches the span [start, end)."""
     if start == end:
         return interval.since <= start and (interval.until is None or start < interval.until)

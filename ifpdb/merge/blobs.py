@@ -39,6 +39,8 @@ def copy(theirs: Connection, source: Path, target: BlobStore, *, progress: Calla
     """Copy what `theirs` names, `source` has and `target` lacks. Raises StorageError where it can't be written."""
     wanted = [(digest.to_text(name), size) for name, size in theirs.execute(NAMED)]
     wanted = [(name, size) for name, size in wanted if not target.has(name)]
+    if not source.is_dir():
+        return Copied(missing=[name for name, _ in wanted])
     there, found = BlobStore(source), Copied()
     total, done = sum(size for _, size in wanted), 0
 

@@ -64,7 +64,7 @@ class Disagreement:
 
 def find(tx: Connection, fork: Fork) -> list[Disagreement]:
     """What the two sides disagree on, by model; asked before the incoming events are put in."""
-    if not fork.incoming or not fork.only_ours:
+    if not fork.incoming or not fork.has_news:
         return []
     found = [*_productions(tx, fork), *_labels(tx, fork), *_policies(tx, fork)]
     return sorted(found, key=lambda one: (one.model, one.kind, one.name))
@@ -121,17 +121,17 @@ class _Log:
         past = [events.from_body(*row) for row in self.tx.execute(query, bound)]
         if self.here:
             return past
-        common = [event for event in past if digest.to_bytes(event.id) not in self.fork.only_ours]
+        common = [event for event in past if not self.fork.is_only_ours(digest.to_bytes(event.id))]
         return sorted([*common, *filter(wanted, self.incoming)], key=order)
 
     def _is_alone(self, event: Event) -> bool:
-        return digest.to_bytes(event.id) in self.fork.only_ours if self.here else event.id in self.fork.bodies
+        return self.fork.is_only_ours(digest.to_bytes(event.id)) if self.here else event.id in self.fork.bodies
 
 
 def _labels(tx: Connection, fork: Fork) -> Iterator[Disagreement]:
     theirs = {place: event for place, event in labels(fork.incoming) if tx.execute(LABEL, place).fetchone()}
     for model in dict.fromkeys(model for model, _ in theirs):
-        told = (events.from_body(*row) for row in tx.execute(OF_MODEL, (model,)) if row[0] in fork.only_ours)
+        told = (events.from_body(*row) for row in tx.execute(OF_MODEL, (model,)) if fork.is_only_ours(row[0]))
         ours = {place: event for place, event in labels(told) if place in theirs}
         for place, event in ours.items():
             if event.version != theirs[place].version:
@@ -142,7 +142,7 @@ def _labels(tx: Connection, fork: Fork) -> Iterator[Disagreement]:
 def _policies(tx: Connection, fork: Fork) -> Iterator[Disagreement]:
     theirs = {event.model: event for event in fork.incoming if event.kind == "policy_set" and event.model is not None}
     for model, event in theirs.items():
-        ours = [events.from_body(*row) for row in tx.execute(POLICIES, (model,)) if row[0] in fork.only_ours]
+        ours = [events.from_body(*row) for row in tx.execute(POLICIES, (model,)) if fork.is_only_ours(row[0])]
         if ours and _policy(ours[-1].detail) != _policy(event.detail):
             sides = Side(_policy(ours[-1].detail), ours[-1]), Side(_policy(event.detail), event)
             yield Disagreement("policy", model, "", *sides)

@@ -1,6 +1,7 @@
 """Where two logs part: what theirs has that ours lacks, verified before anything of it is believed.
 
-Both logs hold all parents of each of their events, so that the events that both have are the common past.
+Both logs hold all parents of each of their events, so that the events that both have are the common past, and what lies
+before one of them needs no look.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from sqlite3 import Connection
 
@@ -17,7 +18,9 @@ from ..errors import IfpError, IntegrityError, Refused
 from ..ledger import events
 from ..records import Event
 
-IDS = "SELECT id FROM event"
+HEADS = "SELECT id FROM head"
+HAS = "SELECT 1 FROM event WHERE id = ?"
+ANY = "SELECT EXISTS (SELECT 1 FROM event)"
 BODY = "SELECT CAST(body AS BLOB) FROM event WHERE id = ?"
 AT = "SELECT at FROM event WHERE id = ?"
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", re.ASCII)
@@ -27,44 +30,54 @@ AHEAD = 24 * 3600 * 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Fork:
-    """`incoming` is what only theirs has, the oldest first; `only_ours` are the ids of what only ours has.
+    """`incoming` is what only theirs has, the oldest first; `bodies` are its exact bytes by id.
 
-    `bodies` are the exact bytes of what comes in. `related` is whether the two have an event in common, or one has none.
+    `related` is whether the two have an event in common, or one has none; `has_news` whether only ours has something too.
     """
 
     incoming: tuple[Event, ...]
     bodies: Mapping[str, str]
-    only_ours: Collection[bytes]
     related: bool
+    has_news: bool
+    theirs: Connection
+
+    def is_only_ours(self, id: bytes) -> bool:
+        """Whether theirs lacks this event of ours."""
+        return not _has(self.theirs, id)
 
 
 def fork(tx: Connection, theirs: Connection, *, called: str, clock: str) -> Fork:
-    """Compare two logs, and check each event that ours lacks: its bytes, its id, its parents, its time.
+    """Walk their log down from its heads to where it meets ours, and check each event: its bytes, id, parents and time.
 
     Raises IntegrityError for one that is not as ifpdb writes it, Refused for one of the future.
     """
-    ours = {id for (id,) in tx.execute(IDS)}
-    others = {id for (id,) in theirs.execute(IDS)}
-    new, only_ours = others - ours, ours - others
     found, at, bodies = list[Event](), dict[str, str](), dict[str, str]()
-    for id in new:
-        body = theirs.execute(BODY, (id,)).fetchone()[0]
-        event = _read(id, body, called)
+    waiting, seen = [digest.to_bytes(head) for (head,) in theirs.execute(HEADS)], set[bytes]()
+    related = not waiting or not tx.execute(ANY).fetchone()[0]
+    while waiting:
+        if (id := waiting.pop()) in seen:
+            continue
+        seen.add(id)
+        if _has(tx, id):
+            related = True
+            continue
+        event, body = _read(theirs, id, called)
         found.append(event)
-        at[event.id], bodies[event.id] = event.at, body.decode()
+        at[event.id], bodies[event.id] = event.at, body
+        waiting += map(digest.to_bytes, event.parents)
     found.sort(key=order)
     for event in found:
-        for parent in event.parents:
-            before = at.get(parent) or _time_of(tx, parent)
-            if before is None or before >= event.at:
-                why = "names a parent that is in neither log" if before is None else "is not later than its parent"
-                raise IntegrityError(f"{called}: the event {event.id[:19]} {why}: see ifp --db {called} verify")
+        if any((at.get(parent) or _time_of(tx, parent)) >= event.at for parent in event.parents):
+            raise IntegrityError(
+                f"{called}: the event {event.id[:19]} is not later than its parent: see ifp --db {called} verify"
+            )
     if found and times.to_microseconds(found[-1].at) > times.to_microseconds(clock) + AHEAD:
         raise Refused(
             f"{called} has an event of {found[-1].at}, but here it is {clock}, and later events would have to bear that time: "
             f"set this machine's clock, or, where theirs was wrong, take the revision before it and register again"
         )
-    return Fork(tuple(found), bodies, only_ours, len(only_ours) < len(ours) or not ours or not others)
+    has_news = not all(_has(theirs, digest.to_bytes(head)) for (head,) in tx.execute(HEADS))
+    return Fork(tuple(found), bodies, related, has_news, theirs)
 
 
 def order(event: Event) -> tuple[str, str]:
@@ -72,18 +85,25 @@ def order(event: Event) -> tuple[str, str]:
     return event.at, event.id
 
 
-def _time_of(tx: Connection, id: str) -> str | None:
-    row = tx.execute(AT, (digest.to_bytes(id),)).fetchone()
-    return row[0] if row else None
+def _has(connection: Connection, id: bytes) -> bool:
+    return connection.execute(HAS, (id,)).fetchone() is not None
 
 
-def _read(id: bytes, body: bytes, called: str) -> Event:
+def _time_of(tx: Connection, id: str) -> str:
+    return str(tx.execute(AT, (digest.to_bytes(id),)).fetchone()[0])
+
+
+def _read(theirs: Connection, id: bytes, called: str) -> tuple[Event, str]:
+    row = theirs.execute(BODY, (id,)).fetchone()
+    if row is None:
+        raise IntegrityError(f"{called}: the event {digest.to_text(id)[:19]} is in neither log: see ifp --db {called} verify")
+    body: bytes = row[0]
     try:
         told = json.loads(body)
         whole = hashlib.sha256(body).digest() == id and digest.canonical(told) == body and _TIME.fullmatch(told["at"])
         event = events.from_body(id, body.decode()) if whole else None
         if event is not None and list(event.parents) == sorted(set(event.parents)) and _is_told(event):
-            return event
+            return event, body.decode()
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, IfpError):
         pass
     raise IntegrityError(f"{called}: the event {digest.to_text(id)[:19]} was changed: see ifp --db {called} verify")

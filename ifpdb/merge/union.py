@@ -26,6 +26,8 @@ from .facts import Facts
 from .fork import Fork, fork
 
 ARRIVED = "INSERT INTO arrival VALUES (?, ?)"
+BROKEN = (UsageError, sqlite3.Error, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError)
+"""What a row that no ifpdb wrote may lead to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ def _blaming(theirs: Connection, called: str) -> Iterator[None]:
         if called in str(error):
             raise
         raise IntegrityError(f"{called}: {error}: see ifp --db {called} fsck") from error
-    except (sqlite3.Error, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, RecursionError) as error:
+    except BROKEN as error:
         ours = isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError) and _is_whole(theirs)
         if ours:
             raise

@@ -7,6 +7,7 @@ what can be done without asking. Whether the bytes are right is the business of 
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import stat
 import subprocess
@@ -23,6 +24,8 @@ from .. import settings, times
 from ..desk import Registry
 from ..errors import IfpError, Refused
 from ..gitlink import setup
+from ..ledger import deployments
+from ..records import Deployment
 from ..store import claims, db, foreign, live
 from ..store.explaining import TIMEOUT, explain
 from ..store.filesystem import network_kind
@@ -250,6 +253,35 @@ def clock(place: Place) -> Iterator[Finding]:
             yield Finding("clock", PROBLEM, why, "set the clock (timedatectl set-ntp true), or find out whose was wrong")
 
 
+DEPLOYED = """
+    SELECT m.name, v.sha256 FROM model m LEFT JOIN version v ON v.model = m.key AND v.stage = 'production'
+     WHERE m.name IN (SELECT model FROM event WHERE kind = 'deployed') ORDER BY m.name"""
+LEFT_PRODUCTION = """
+    SELECT max(until) FROM stage_intervals WHERE model = ? AND version = ? AND stage = 'production'"""
+
+
+def unacknowledged(place: Place) -> Iterator[Finding]:
+    if place.problem:
+        return
+    with Registry(place.path, readonly=True) as registry, registry.reading() as tx:
+        for model, production in tx.execute(DEPLOYED).fetchall():
+            served = [one for one in deployments.intervals(tx, model) if one.until is None]
+            if production is not None and all(one.digest != production for one in served):
+                why = f"{model}@{production[:19]} is in production, and no environment says that it serves it"
+                say = f"ifp deployed {model}@{production[:19]} --environment {_environment(served)}"
+                yield Finding("not-deployed", HINT, why, f"deploy it, then {say}")
+            for one in served:
+                (left,) = tx.execute(LEFT_PRODUCTION, (model, one.digest)).fetchone()
+                if one.digest != production and left is not None:
+                    why = f"{one.environment} says that it serves {model}@{one.digest[:19]}, which left production on {left}"
+                    say = f"ifp deployed {model}@{one.digest[:19]} --environment {shlex.quote(one.environment)} --stopped"
+                    yield Finding("still-deployed", HINT, why, f"say what it serves now (ifp deployed), or {say}")
+
+
+def _environment(served: list[Deployment]) -> str:
+    return shlex.quote(served[0].environment) if len(served) == 1 else "E"
+
+
 def git_tracking(place: Place) -> Iterator[Finding]:
     if not place.in_git:
         return
@@ -310,6 +342,6 @@ def _tighten(folder: Path) -> None:
 
 CHECKS: tuple[Callable[[Place], Iterator[Finding]], ...] = (
     *(machine, journal, readable, older_schema, folder, network, missing_blobs, copies),
-    *(dead_runs, clock, git_tracking, git_attributes, git_clone, trust_folder),
+    *(dead_runs, clock, unacknowledged, git_tracking, git_attributes, git_clone, trust_folder),
 )
 """In the order in which their findings are shown."""

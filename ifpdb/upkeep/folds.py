@@ -72,8 +72,8 @@ class Told:
 
 def read(tx: Connection, told: Told) -> None:
     """Fold the whole log into `told`, which holds what could be read where that fails."""
-    for *about, text in tx.execute(TOLD):
-        told.take(*about, json.loads(text or "{}"))
+    for kind, model, run, version, at, text in tx.execute(TOLD):
+        told.take(kind, model, run, version, at, json.loads(text or "{}"))
 
 
 SOME = "r.key IN (SELECT value FROM json_each(?))"

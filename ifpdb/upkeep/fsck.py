@@ -50,16 +50,8 @@ def fsck(registry: Registry, *, fast: bool = False, progress: Callable[[int, int
 
     `progress` is told the bytes of blobs read so far and in all, from several threads.
     """
-    problems = list[Damage]()
-    wanted = dict[str, contents.Expected]()
-    for what, check in CHECKS.items():
-        with registry.reading() as tx:  # one for each: writers wait while it is open
-            problems += _guarded(what, partial(check, tx))
-    told = folds.Told()
+    problems, wanted = rows_of(registry), dict[str, contents.Expected]()
     with registry.reading() as tx:
-        problems += (stopped := list(_guarded("the log, and so no row can be held against it", lambda: _fold(tx, told))))
-        for what, fold in FOLDS.items() if not stopped else ():
-            problems += _guarded(what, partial(fold, tx, told))
         problems += _guarded("the list of blobs", lambda: contents.expected(tx, registry.blobs, wanted))
     total, done = sum(one.size for one in wanted.values()), 0
 
@@ -72,6 +64,19 @@ def fsck(registry: Registry, *, fast: bool = False, progress: Callable[[int, int
     problems += contents.check(registry.blobs, wanted.values(), fast=fast, progress=count)
     notes = contents.unnamed(registry.blobs, wanted)
     return Inspection(len(wanted), total, tuple(problems), tuple(notes))
+
+
+def rows_of(registry: Registry) -> list[Damage]:
+    """What is wrong with the file itself and its rows; no blob is looked at."""
+    problems, told = list[Damage](), folds.Told()
+    for what, check in CHECKS.items():
+        with registry.reading() as tx:  # one for each: writers wait while it is open
+            problems += _guarded(what, partial(check, tx))
+    with registry.reading() as tx:
+        problems += (stopped := list(_guarded("the log, and so no row can be held against it", lambda: _fold(tx, told))))
+        for what, fold in FOLDS.items() if not stopped else ():
+            problems += _guarded(what, partial(fold, tx, told))
+    return problems
 
 
 def _guarded(what: str, check: Callable[[], Iterator[Damage]]) -> Iterator[Damage]:

@@ -155,7 +155,7 @@ INSIDE = {
     "features": "Feature", "measurements": "Measurement", "gate": "Verdict", "checks": "Check", "runs": "Run",
     "changes": "Change", "garbage": "Garbage", "findings": "Finding", "steps": "Step", "explain": "Step",
     "settled": "Settled", "added": "Event", "removed": "Event",
-    "told": "Told",
+    "told": "Told", "deployed": "Deployment", "also_served": "Deployment",
 }  # fmt: skip
 
 

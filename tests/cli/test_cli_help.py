@@ -52,6 +52,7 @@ VERBS = {
     "Take",
     "Use",
     "Vouch",
+    "Wait",
     "Write",
 }
 FILTERS = ("Only ",)

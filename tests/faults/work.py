@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import sqlite3
 import time
 import traceback
@@ -22,6 +23,7 @@ import controls
 
 import ifpdb as ifp
 from ifpdb import times
+from ifpdb.merge.union import merge
 from ifpdb.store import blobs, overlap
 from ifpdb.upkeep import backup, gc
 
@@ -169,6 +171,22 @@ def an_older_backup(box: Path) -> None:
         register(registry, given(box) / "c", f1=0.97)
 
 
+def a_clone_went_on(box: Path) -> None:
+    """Somebody else's clone registered a version and a folder, and promoted what ours archived."""
+    two_versions(box)
+    (box / "theirs").mkdir()
+    shutil.copytree(box / "ifp.cas", box / "theirs" / "ifp.cas")
+    with ifp.open(shutil.copy(box / "ifp.db", box / "theirs"), actor="bob") as registry:
+        register(registry, given(box) / "c", f1=0.97)
+        register(registry, given(box) / "saved", f1=0.98)
+        registry.model("fraud").promote("v2", "production", approved_by="grace")
+        registry.model("fraud").label("v2", "golden")
+        registry.measure("fraud@v1", {"auc": 0.7})
+    with ifp.open(box / "ifp.db") as registry:
+        registry.model("fraud").promote("v2", "archived")
+        registry.measure("fraud@v1", {"auc": 0.8})
+
+
 def an_old_registry(box: Path) -> None:
     """What schema 1 left, with the bytes of its versions."""
     given(box)
@@ -269,6 +287,12 @@ def collect(box: Path) -> Iterator[str]:
         yield f"{len(gc.collect(registry, delete=True, grace=0.0).garbage)} files are gone"
 
 
+def unite(box: Path) -> Iterator[str]:
+    with ifp.open(box / "ifp.db") as registry:
+        found = merge(registry, box / "theirs" / "ifp.db", prefer=["theirs"], reason="it is better")
+        yield f"{found.versions} versions"
+
+
 def back_up(box: Path) -> Iterator[str]:
     with ifp.open(box / "ifp.db") as registry:
         yield backup.backup(registry, box / "copy").digest
@@ -289,5 +313,6 @@ WORKS = {
     "seal": Work(a_dead_run, tag),
     "gc": Work(garbage, collect),
     "backup": Work(an_older_backup, back_up),
+    "merge": Work(a_clone_went_on, unite),
     "migrate": Work(an_old_registry, tag),
 }

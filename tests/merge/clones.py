@@ -8,6 +8,7 @@ import random
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,10 @@ def _label(world: World, registry: ifp.Registry) -> None:
 
 def _say(world: World, registry: ifp.Registry) -> None:
     model, ref = _model(world, registry)
-    world.rng.choice([lambda: model.approve(ref), lambda: model.deployed(ref, "prod-eu")])()
+    if world.rng.random() < 0.5:
+        model.approve(ref)
+    else:
+        model.deployed(ref, "prod-eu")
 
 
 def _policy(world: World, registry: ifp.Registry) -> None:
@@ -192,8 +196,8 @@ def answers(path: Path) -> dict[str, Any]:
                 "models": [one.as_dict() for one in registry.models()],
                 "versions": [[one.as_dict() for one in model.versions()] for model in models],
                 "tagged": [[one.digest for one in model.versions(tag="q1")] for model in models],
-                "latest": [_or_error(lambda m=model: m.get("latest").digest) for model in models],
-                "rollback": [_or_error(lambda m=model: _rollback_target(registry, m.name)) for model in models],
+                "latest": [_or_error(partial(_latest, model)) for model in models],
+                "rollback": [_or_error(partial(_rollback_target, registry, model.name)) for model in models],
                 "history": [[one.as_dict() for one in model.history(None)] for model in models],
                 "policy": [model.policy.as_dict() if model.policy else None for model in models],
                 "runs": [one.as_dict() for one in runs],
@@ -206,6 +210,10 @@ def answers(path: Path) -> dict[str, Any]:
                 "events": [{**one.as_dict(), "known_at": None} for one in registry.events()],
             }
         )
+
+
+def _latest(model: ifp.Model) -> str:
+    return model.get("latest").digest
 
 
 def _rollback_target(registry: ifp.Registry, model: str) -> str:

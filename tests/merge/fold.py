@@ -51,7 +51,7 @@ def state(events: Events) -> dict[str, Any]:
     edges, ended, registered = dict[str, list[list[str]]](), dict[str, str](), dict[str, list[str]]()
     held, seen = dict[str, str](), set[str]()
     for event in in_order(events):
-        model, detail, place = event.get("model"), event["detail"], f"{event.get('model')} {event.get('version')}"
+        model, detail, place = str(event.get("model")), event["detail"], f"{event.get('model')} {event.get('version')}"
         if to := event.get("to_stage"):
             if to == "production" and held.get(model, place) != place:
                 stages[held[model]] = "archived"

@@ -18,7 +18,7 @@ from clones import World, answers, digest_of, merged, problems
 
 from ifpdb import times
 from ifpdb.errors import MergeConflict
-from ifpdb.merge import names, union
+from ifpdb.merge import names
 
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
 """Where fsync costs nothing."""
@@ -166,7 +166,7 @@ def test_a_merge_that_forgets_names_or_folds_them_backwards_is_noticed(
     worlds: Callable[[int], World], monkeypatch: pytest.MonkeyPatch, broken: Callable[..., None]
 ) -> None:
     real = names.carry
-    monkeypatch.setattr(union.names, "carry", lambda *args, **given: broken(real, *args, **given))
+    monkeypatch.setattr(names, "carry", lambda *args, **given: broken(real, *args, **given))
     with pytest.raises(AssertionError):
         for seed in range(20):
             check(worlds(seed), ORDERS[:2])

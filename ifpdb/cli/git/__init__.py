@@ -9,7 +9,7 @@ from ..commands import Commands
 SECTIONS: dict[str, dict[str, str]] = {
     "Set up": {"install": "setup", "uninstall": "setup"},
     "Merge": {"resolve": "merging", "recover": "merging"},
-    "Review": {},
+    "Review": {"check": "review"},
     "Called by git": {"textconv": "reading", "hook": "setup", "merge-driver": "merging"},
 }
 """Commands by task, with the module of this package that has them."""
