@@ -245,6 +245,7 @@ def eventful(registry: ifp.Registry, make: Callable[..., ifp.Version], folder: P
     fraud.untag("v2", "x")
     fraud.label("v2", "first")
     fraud.deployed("v1", "prod-eu", replaces="v2")
+    fraud.deployed("v1", "prod-eu", at="now", stopped=True)
     fraud.set_policy({"validation": {"min_f1": 0.9, "promote_on_pass": "production"}})
     make("c", metrics={"f1": 0.99})
     shutil.copy("ifp.db", "other.db")

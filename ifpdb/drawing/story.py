@@ -98,6 +98,8 @@ def _refused(event: Event) -> str:
 
 
 def _deployed(event: Event) -> str:
+    if event.detail.get("stopped"):
+        return f"stopped serving {_what(event)} in {_text(event.detail.get('environment'))}"
     replaced = f", replacing {_short(event.detail['replaces'])}" if "replaces" in event.detail else ""
     return f"deployed {_what(event)} in {_text(event.detail.get('environment'))}{replaced}"
 
@@ -146,7 +148,7 @@ _HEADS: dict[str, Callable[[Event], str]] = {
 }
 _IN_HEADS = frozenset(
     (
-        *("created", "approved_by", "forced", "automatic", "replaced", "wanted", "stage", "environment", "replaces"),
+        *("created", "approved_by", "forced", "automatic", "replaced", "wanted", "stage", "environment", "replaces", "stopped"),
         *("name", "label", "from", "lineage", "parent", "policy_digest", "status", "record"),
     )
 )

@@ -117,7 +117,8 @@ def _look(registry: Registry, path: str, known: set[str], noted: list[str]) -> R
     log = registry.events()
     added = tuple(event for event in log if event.id not in known)
     if lost := len(known - {event.id for event in log}):
-        broken.append(f"{lost} events are lost that were there before, and the log is append-only: ifp git recover")
+        count = "1 event is" if lost == 1 else f"{lost} events are"
+        broken.append(f"{count} lost that the log had before, and it is append-only: ifp git recover brings back")
     with registry.reading() as tx:
         parents = parents_of_all(tx)
         for event in added:

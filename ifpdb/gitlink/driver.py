@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from ..desk import Registry
 from ..errors import NotFound
 from ..merge.union import Merged, merge
+from ..store import foreign
 from ..store.explaining import reachable
 from ..store.repository import Repository
 
@@ -30,6 +31,8 @@ def drive(ours: Path, theirs: Path, *, path: str) -> Merged:
     folder = Path(repository.run("rev-parse", "--absolute-git-dir").decode().rstrip("\n"))
     with reachable(ours):
         mine, other = ours.read_bytes(), theirs.read_bytes()
+        with foreign.opened(mine, name=f"our side's {path}") as looked_at:  # what is wrong is said of it, not of the copy
+            foreign.in_our_schema(looked_at, f"our side's {path}")
         with TemporaryDirectory(dir=folder, prefix="ifp-merge-") as scratch:
             copy = Path(scratch) / Path(path).name
             copy.write_bytes(mine)

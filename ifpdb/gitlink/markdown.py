@@ -11,12 +11,13 @@ from ..drawing.words import number, person, printable, short
 from ..records import Event
 from .check import Review
 
-_MEANS_SOMETHING = re.compile(r"[\\`*_{}\[\]()#+!|<>@&~$:=\"'-]|(?<=www)\.|\n|\t")
 
-
-def escaped(text: str) -> str:
-    """Text that Markdown shows as it stands: what means something there becomes a character reference."""
-    return _MEANS_SOMETHING.sub(lambda found: " " if found[0] in "\n\t" else f"&#{ord(found[0])};", printable(text))
+def code(text: str) -> str:
+    """Text as a code span, inside of which nothing is markup, a link or a mention; '' stays ''."""
+    shown = re.sub(r"\s+", " ", printable(text)).strip().replace("|", "\\|")
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
+    space = " " if "`" in (shown[:1], shown[-1:]) else ""
+    return f"{fence}{space}{shown}{space}{fence}" if shown else ""
 
 
 def render(reviews: Sequence[Review]) -> str:
@@ -29,7 +30,7 @@ def render(reviews: Sequence[Review]) -> str:
 def _section(review: Review) -> Iterator[str]:
     count = len(review.broken)
     verdict = "no rule broken" if review.ok else f"**{count} broken rule{'' if count == 1 else 's'}**"
-    yield f"## {escaped(review.path)}: {verdict}"
+    yield f"## {code(review.path)}: {verdict}"
     yield ""
     yield from _list("Broken rules", review.broken)
     yield from _list("Worth a look", review.noted)
@@ -39,7 +40,7 @@ def _section(review: Review) -> Iterator[str]:
     told = {kind for kinds in KINDS.values() for kind in kinds}
     rest = Counter(event.kind for event in review.added if event.kind not in told and event.kind != "registered")
     if rest:
-        yield f"Also {', '.join(f'{count} {escaped(kind)}' for kind, count in sorted(rest.items()))}."
+        yield f"Also {', '.join(f'{count} {code(kind)}' for kind, count in sorted(rest.items()))}."
         yield ""
 
 
@@ -53,7 +54,7 @@ KINDS = {
 
 
 def _list(heading: str, items: Iterable[str]) -> Iterator[str]:
-    shown = [f"- {escaped(item)}" for item in items]
+    shown = [f"- {code(item)}" for item in items]
     if shown:
         yield from (f"### {heading}", "", *shown, "")
 
@@ -81,4 +82,4 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[s
     line: Callable[[Iterable[str]], str] = lambda cells: f"| {' | '.join(cells)} |"  # noqa: E731
     yield line(headings)
     yield line("---" for _ in headings)
-    yield from (line(map(escaped, row)) for row in rows)
+    yield from (line(map(code, row)) for row in rows)

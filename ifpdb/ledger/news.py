@@ -72,7 +72,7 @@ def find(tx: sqlite3.Connection, text: str) -> str:
 
 # A log is whole: whatever stands in it, but for some events and those that came after them, has been seen.
 ALL = "SELECT substr(id, 1, 8) FROM event ORDER BY id"
-BEFORE = "SELECT substr(id, 1, 8) FROM event WHERE at < ? ORDER BY id"
+BEFORE = "SELECT substr(id, 1, 8) AS begin FROM event WHERE at < ? ORDER BY begin"
 
 
 def all_of(tx: sqlite3.Connection) -> Seen:

@@ -18,6 +18,7 @@ import ifpdb as ifp
 from ifpdb import answers, records
 from ifpdb.capture.schema import validation
 from ifpdb.cli import cli as ifp_command
+from ifpdb.gitlink import check as check_range
 from ifpdb.gitlink import hooks, setup
 from ifpdb.history import bisect, blame, explain
 from ifpdb.merge import disagreement, settlement, union
@@ -64,6 +65,7 @@ def test_every_record_that_is_printed_is_on_the_page() -> None:
         *vars(union).values(),
         *vars(disagreement).values(),
         settlement.Settled,
+        check_range.Review,
         hooks.Staged,
         *vars(setup).values(),
     )
@@ -119,7 +121,7 @@ def lose(registry: ifp.Registry) -> None:
     """Commit other.db as the registry, then take the older file back."""
     kept = registry.path.read_bytes()
     registry.path.write_bytes(Path("other.db").read_bytes())
-    subprocess.run(["git", "-c", "user.name=ada", "-c", "user.email=a@x", "commit", "-qam", "x"], check=True)
+    again(registry)
     registry.path.write_bytes(kept)
 
 
@@ -129,12 +131,22 @@ def stage(registry: ifp.Registry) -> None:
     subprocess.run(["git", "add", "ifp.db"], check=True)
 
 
+def again(registry: ifp.Registry) -> None:
+    """Commit what the registry has learned since."""
+    ada = ("-c", "user.name=ada", "-c", "user.email=ada@example.org")
+    subprocess.run(["git", *ada, "commit", "-qam", "x"], cwd=registry.path.parent, check=True)
+
+
+PREPARED = {"git resolve": unmerged, "git recover": lose, "git hook": stage, "git check": again}
+"""What some commands need before they have something to say."""
+
+
 @pytest.mark.parametrize("line", COMMANDS)
 def test_a_command_prints_the_keys_that_the_page_says(cli: Callable[..., Any], busy: ifp.Registry, line: str) -> None:
     shape, besides = COMMANDS[line]
     if "git" in line or "HEAD" in line:
         commit(busy)
-    for word, prepare in (("git resolve", unmerged), ("git recover", lose), ("git hook", stage)):
+    for word, prepare in PREPARED.items():
         if word in line:
             prepare(busy)
     line = line.replace("run-without-version", busy.runs()[0].id)

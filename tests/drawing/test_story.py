@@ -145,6 +145,11 @@ TOLD: list[tuple[Event, str, list[str]]] = [
     (an("approved", reason="fine"), f"approved fraud {A_}: fine", []),
     (an("deployed", environment="prod-eu", replaces=B), f"deployed fraud {A_} in prod-eu, replacing {B_}", []),
     (
+        an("deployed", environment="prod-eu", stopped=True, since="2025-11-14T09:30:00.000000Z"),
+        f"stopped serving fraud {A_} in prod-eu",
+        ["since 2025-11-14T09:30:00.000000Z"],
+    ),
+    (
         an("measured", metrics=[{"metric": "f1", "value": 1, "dataset": None}], clock="2025-11-20T08:00:00.000000Z"),
         f"measured fraud {A_}",
         ["metric f1 1", "written 2025-11-20 08:00:00Z, by the clock"],

@@ -8,7 +8,7 @@ import pytest
 from sweep import FAULTS, Bench, Point, Reference, sample, strike
 from work import WORKS
 
-EVERYDAY = ("init", "register", "track", "promote", "tag, label", "seal", "gc", "migrate")
+EVERYDAY = ("init", "register", "track", "promote", "tag, label", "seal", "gc", "migrate", "merge")
 """The works that every test run strikes at; the others differ from one of these in the files that they name."""
 
 Benches = Callable[[str], tuple[Bench, Reference]]

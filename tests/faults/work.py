@@ -289,7 +289,10 @@ def collect(box: Path) -> Iterator[str]:
 
 def unite(box: Path) -> Iterator[str]:
     with ifp.open(box / "ifp.db") as registry:
-        found = merge(registry, box / "theirs" / "ifp.db", prefer=["theirs"], reason="it is better")
+        theirs = box / "theirs" / "ifp.db"
+        found = merge(registry, theirs, prefer=["theirs"], reason="it is better")
+        if found.blobs.damaged:  # it said so, and went on; who merges again gets what can be read by now
+            merge(registry, theirs)
         yield f"{found.versions} versions"
 
 

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import sqlite3
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from person import Person, apart, begin, clone
+from person import Person, apart, begin
 
-import ifpdb as ifp
-from ifpdb import digest
 from ifpdb.errors import MergeConflict, NotFound
 from ifpdb.gitlink import driver
 from ifpdb.gitlink.lost import find

@@ -221,6 +221,7 @@ merge $EVILFILE
 merge $EVILFILE --prefer $EVIL
 git resolve --prefer $EVIL
 git recover $EVIL
+git check $EVIL
 git merge-driver base m $EVILFILE $EVIL
 git install
 git uninstall

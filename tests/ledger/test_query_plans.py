@@ -34,6 +34,8 @@ WHOLE = {
     "lineage.ALL_RUNS": "generations counted anew, after a link lost its effect in a merge",
     "lineage.ALL_EDGES": "likewise",
     "events.HEADS": "every head is asked for",
+    "news.ALL": "every id is asked for, by an index of nothing else",
+    "news.DOWN": "from the newest down, to the oldest that is new",
     "resolve.ALL_RUNS": "the newest thousand, from the end",
     "resolve.ALL_MODELS": "every model is asked for",
     "runs.LIST": "one statement for whatever is asked: the runs of a model too are found among all",

@@ -14,11 +14,18 @@ from typing import Any
 
 import ifpdb as ifp
 from ifpdb import promotion
-from ifpdb.merge.union import merge
+from ifpdb.merge.union import Merged, merge
 from ifpdb.tracking import TrackedRun
 from ifpdb.upkeep.chain import verify
 from ifpdb.upkeep.fsck import fsck
 from ifpdb.upkeep.logical import logical_digest
+
+Clone = Callable[..., ifp.Registry]
+"""A copy of ./ifp.db in a folder of its own, whose owner acts there."""
+Put = Callable[..., ifp.Version]
+"""Registers a whole version somewhere."""
+Unite = Callable[..., Merged]
+"""Merges one registry into another and checks the whole."""
 
 MODELS = ("fraud", "churn")
 SCHEMA = '{"features": [{"position": 0, "name": "a", "type": "number", "nullable": false, "min": 0, "max": 25}]}'
@@ -255,7 +262,7 @@ def problems(path: Path, *, blobs: bool) -> list[str]:
         return found + ["two in production"] * len(registry.sql(twice))
 
 
-def merged(ours: Path, theirs: Path, **given: Any) -> Any:
+def merged(ours: Path, theirs: Path, **given: Any) -> Merged:
     """Merge a file into another."""
     with ifp.open(ours, actor="merger") as registry:
         return merge(registry, theirs, **given)

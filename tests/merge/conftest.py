@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from clones import Clone, Put, Unite
 
 import ifpdb as ifp
 from ifpdb.merge.union import Merged, merge
 from ifpdb.upkeep.chain import verify
 from ifpdb.upkeep.fsck import fsck
-
-Clone = Callable[..., ifp.Registry]
-Unite = Callable[..., Merged]
-Put = Callable[..., ifp.Version]
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Clone, Put, Unite
+from clones import Clone, Put, Unite
 
 import ifpdb as ifp
 from ifpdb.errors import Busy, StorageError

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from clones import answers, digest_of
-from conftest import Clone, Put
+from clones import Clone, Put, answers, digest_of
 
 import ifpdb as ifp
 from ifpdb.merge.union import merge

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Clone, Put
+from clones import Clone, Put
 
 import ifpdb as ifp
 from ifpdb import digest

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clones import answers, digest_of
-from conftest import Clone, Put, Unite
+from clones import Clone, Put, Unite, answers, digest_of
 
 import ifpdb as ifp
 from ifpdb.errors import MergeConflict, NotFound, UsageError

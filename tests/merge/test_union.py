@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clones import answers, digest_of, problems
-from conftest import Clone, Put, Unite
+from clones import Clone, Put, Unite, answers, digest_of, problems
 
 import ifpdb as ifp
 from ifpdb.errors import Conflict, UsageError

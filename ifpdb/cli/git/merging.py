@@ -9,11 +9,11 @@ from pathlib import Path
 import click
 
 from ... import settings
-from ...errors import MergeConflict
+from ...errors import IfpError, MergeConflict
 from ...gitlink import driver, lost
 from ..merging import PREFER, REASON, say
 from ..options import Session, command
-from ..output import emit_json
+from ..output import emit_json, printable
 
 
 @command("merge-driver")
@@ -29,6 +29,12 @@ def merge_driver(session: Session, base: Path, ours: Path, theirs: Path, path: s
         found = driver.drive(ours, theirs, path=path)
     except MergeConflict as error:
         raise MergeConflict(f"{error}. Run ifp git resolve with that, then go on in git", error.disagreements) from error
+    except IfpError:
+        ours_stays = f"{printable(path)} stays as ours has it: keep that with git add, or abort, mend the other side and try again"
+        click.echo(ours_stays, err=True)
+        raise
+    if not found.related:
+        click.echo(printable(f"note: the two sides of {path} had no event in common: they are unrelated registries"), err=True)
     if session.form == "json":
         emit_json(found.as_dict())
 
