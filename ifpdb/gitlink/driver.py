@@ -6,6 +6,7 @@ conflict it leaves ours, and nothing in the work tree.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,19 +28,25 @@ def drive(ours: Path, theirs: Path, *, path: str) -> Merged:
 
     Raises what `merge` raises; `ours` is then as it was.
     """
-    repository = Repository(Path.cwd())
-    folder = Path(repository.run("rev-parse", "--absolute-git-dir").decode().rstrip("\n"))
     with reachable(ours):
         mine, other = ours.read_bytes(), theirs.read_bytes()
         with foreign.opened(mine, name=f"our side's {path}") as looked_at:  # what is wrong is said of it, not of the copy
             foreign.in_our_schema(looked_at, f"our side's {path}")
-        with TemporaryDirectory(dir=folder, prefix="ifp-merge-") as scratch:
+        with TemporaryDirectory(dir=_git_folder(), prefix="ifp-merge-") as scratch:
             copy = Path(scratch) / Path(path).name
             copy.write_bytes(mine)
             with Registry(copy, actor="git") as registry:
                 found = merge(registry, other, name=f"the other side's {path}")
             shutil.move(copy, ours)  # a rename where it can be: git takes the file even of a driver that was killed
     return found
+
+
+def _git_folder() -> Path:
+    try:
+        found = Repository(Path.cwd()).run("rev-parse", "--absolute-git-dir")
+    except NotFound:  # a bare repository, as on a server, which is its own folder
+        return Path.cwd()
+    return Path(os.fsdecode(found.rstrip(b"\n")))
 
 
 def resolve(

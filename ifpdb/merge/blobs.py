@@ -35,10 +35,17 @@ class Copied:
         return {"copied": self.count, "bytes": self.bytes, "missing": [*self.missing, *self.damaged]}
 
 
-def copy(theirs: Connection, source: Path, target: BlobStore, *, progress: Callable[[int, int], None] | None = None) -> Copied:
-    """Copy what `theirs` names, `source` has and `target` lacks. Raises StorageError where it can't be written."""
-    wanted = [(digest.to_text(name), size) for name, size in theirs.execute(NAMED)]
-    wanted = [(name, size) for name, size in wanted if not target.has(name)]
+Named = list[tuple[str, int]]
+
+
+def named(theirs: Connection) -> Named:
+    """The digest and size of each blob that a registry names."""
+    return [(digest.to_text(name), size) for name, size in theirs.execute(NAMED)]
+
+
+def copy(every: Named, source: Path, target: BlobStore, *, progress: Callable[[int, int], None] | None = None) -> Copied:
+    """Copy of these what `source` has and `target` lacks. Raises StorageError where it can't be written."""
+    wanted = [(name, size) for name, size in every if not target.has(name)]
     if not source.is_dir():
         return Copied(missing=[name for name, _ in wanted])
     there, found = BlobStore(source), Copied()

@@ -85,16 +85,24 @@ def merge(
         raise NotFound(f"{other} is no file: name another registry's .db")
     if isinstance(other, Path) and other.samefile(registry.path):
         raise UsageError(f"{other} is this registry itself: name another one")
-    with foreign.opened(other, name=called) as theirs, registry.ingesting():
-        foreign.in_our_schema(theirs, called)
+    with registry.ingesting():
         copied = blobs.Copied()
         if isinstance(other, Path):
-            copied = blobs.copy(theirs, settings.blob_folder(other), registry.blobs, progress=progress)
-        with registry.writing() as (tx, by):
+            with _theirs(other, called) as theirs:
+                named = blobs.named(theirs)
+            copied = blobs.copy(named, settings.blob_folder(other), registry.blobs, progress=progress)  # its writers may go on
+        with _theirs(other, called) as theirs, registry.writing() as (tx, by):
             with _blaming(theirs, called):
                 merged, in_question = _unite(tx, theirs, called, by.clock or by.now)
             settled = settlement.settle(tx, by, in_question, prefer=prefer, reason=reason)
             return replace(merged, heads=tuple(events.heads(tx)), settled=tuple(settled), blobs=copied)
+
+
+@contextmanager
+def _theirs(other: Path | bytes, called: str) -> Iterator[Connection]:
+    with foreign.opened(other, name=called, in_place=True) as theirs:
+        foreign.in_our_schema(theirs, called)
+        yield theirs
 
 
 @contextmanager

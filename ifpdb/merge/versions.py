@@ -34,6 +34,7 @@ class Versions:
 
     new: set[int] = field(default_factory=set)
     renumbered: dict[int, int] = field(default_factory=dict)
+    highest: dict[str, int] = field(default_factory=dict)  # of each model there: none can bear a higher number
 
 
 def carry(known: Facts, carried: Carried, incoming: Iterable[Event]) -> Versions:
@@ -78,7 +79,9 @@ def _bring(known: Facts, there: int, event: Event, found: Versions, first: tuple
     named = json.loads(manifest) if digest.sha256(manifest.encode()) == event.version else {}
     if [named.get("weights"), named.get("schema")] != [digest.to_text(part) if part else None for part in parts] or not named:
         raise IntegrityError(f"{called}: the version {event.version[:19]} was changed: see ifp --db {called} fsck")
-    if ordinal > known.theirs.execute(COUNT, (event.model,)).fetchone()[0]:
+    if event.model not in found.highest:
+        found.highest[event.model] = known.theirs.execute(COUNT, (event.model,)).fetchone()[0]
+    if ordinal > found.highest[event.model]:
         raise IntegrityError(f"{called}: the version {event.version[:19]} can't be v{ordinal}: see ifp --db {called} fsck")
     _code(known, named["training"])
     model = facts.keep_model(tx, event.model)

@@ -41,8 +41,11 @@ _STORED, _GENERATED = 0, 2
 
 
 @contextmanager
-def opened(source: Path | bytes, *, name: str | None = None) -> Iterator[Connection]:
+def opened(source: Path | bytes, *, name: str | None = None, in_place: bool = False) -> Iterator[Connection]:
     """A connection to a private copy of a registry that came from elsewhere; `name` is what errors call it.
+
+    With `in_place` a file of today's schema is read where it lies, and its writers wait as long as it is open: for who reads
+    little of a large one.
 
     Read base tables only, with SQL of your own. In a file of another schema number, read stored columns only: what is
     generated there is not what it is here. Raises IntegrityError for what is no registry, is damaged or differs from
@@ -51,7 +54,7 @@ def opened(source: Path | bytes, *, name: str | None = None) -> Iterator[Connect
     """
     called = Path(name or (source if isinstance(source, Path) else "registry"))
     try:
-        with closing(_copied(source, called)) as connection:
+        with closing(_read(source, called) if in_place and isinstance(source, Path) else _copied(source, called)) as connection:
             _defend(connection)
             _hold_against_ours(connection, called)
             yield connection
@@ -62,6 +65,32 @@ def opened(source: Path | bytes, *, name: str | None = None) -> Iterator[Connect
             explain(error, called)
         except sqlite3.Error:
             raise _strange(called, str(error)) from error
+
+
+def _read(source: Path, called: Path) -> Connection:
+    with reachable(source):
+        number = db.check_header(source)
+    if number != db.SCHEMA_NUMBER:
+        return _copied(source, called)
+    connection = _readonly(source)
+    try:
+        connection.execute("BEGIN")
+        connection.execute("SELECT 1 FROM sqlite_schema").fetchone()  # takes the lock
+    except BaseException as error:
+        connection.close()
+        _say_interrupted(error, called)
+        raise
+    return connection
+
+
+def _readonly(source: Path) -> Connection:
+    uri = f"file:{quote(str(source.absolute()))}?mode=ro"
+    return sqlite3.connect(uri, uri=True, timeout=TIMEOUT, isolation_level=None)
+
+
+def _say_interrupted(error: BaseException, called: Path) -> None:
+    if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK:
+        raise Refused(f"{called} has an interrupted write: open it once with ifp --db {called} verify") from error
 
 
 def _copied(source: Path | bytes, called: Path) -> Connection:
@@ -78,15 +107,11 @@ def _copied(source: Path | bytes, called: Path) -> Connection:
         db.check_header(source)
     connection = sqlite3.connect("", isolation_level=None)
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(source.absolute()))}?mode=ro", uri=True, timeout=TIMEOUT)) as other:
+        with closing(_readonly(source)) as other:
             other.backup(connection)
-    except sqlite3.OperationalError as error:
+    except BaseException as error:
         connection.close()
-        if error.sqlite_errorcode == sqlite3.SQLITE_READONLY_ROLLBACK:
-            raise Refused(f"{called} has an interrupted write: open it once with ifp --db {called} verify") from error
-        raise
-    except BaseException:
-        connection.close()
+        _say_interrupted(error, called)
         raise
     return connection
 

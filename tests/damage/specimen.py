@@ -63,7 +63,7 @@ def _fill(registry: ifp.Registry) -> None:
         fraud.promote(f"v{number}", "production", approved_by="grace", reason="long " * 1900)
     fraud.label("v3", "2025-Q4")
     fraud.untag("v1", "t0")
-    for number in range(60):
+    for number in range(120):
         fraud.tag("v2", f"x{number}")
 
 

@@ -22,6 +22,14 @@ from ifpdb.upkeep.logical import logical_digest
 
 SCHEMA = '{"features": [{"position": 0, "name": "a", "type": "number", "nullable": false, "min": 0, "max": 25}]}'
 
+SETTINGS = """
+[user]
+name = ada
+email = ada@example.org
+[protocol "file"]
+allow = always
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Person:
@@ -72,7 +80,7 @@ class Person:
     def register(self, weights: str, model: str = "fraud", **given: Any) -> str:
         """Register a version whose weights are this text; its digest."""
         with self.open() as registry:
-            return register(registry, self.folder.parent, weights, model, **given).digest
+            return register(registry, weights, model, **given).digest
 
     def save(self, weights: str, **given: Any) -> str:
         """Register a version and commit; the commit's id."""
@@ -104,7 +112,7 @@ class Person:
 
     def united(self, *revisions: str) -> str:
         """The digest that these revisions have together: without git, in a file elsewhere."""
-        place = self.folder.parent / "united.db"
+        place = Path.home() / "united.db"
         place.write_bytes(self.bytes_at(revisions[0]))
         with ifp.open(place, actor="nobody") as registry:
             for revision in revisions[1:]:
@@ -116,9 +124,7 @@ def begin(folder: Path, *, inside: str = "") -> Person:
     """ada, in a new checkout with a registry that `ifp git install` has set up, and fraud v1 in production."""
     ada = Person("ada", folder / "ada", folder / "ada" / inside / "ifp.db")
     ada.db.parent.mkdir(parents=True)
-    (folder / "train.csv").write_text("a\n1\n")
-    (folder / "schema.json").write_text(SCHEMA)
-    _at_home(ada)
+    _furnish_home()
     ada.git("init", "--quiet", "--initial-branch", "main")
     ifp.init(ada.db).close()
     setup.install(ada.db)
@@ -146,11 +152,11 @@ def apart(person: Person) -> tuple[str, str]:
     return person.save("three"), theirs
 
 
-def register(registry: ifp.Registry, sources: Path, weights: str, model: str = "fraud", **given: Any) -> ifp.Version:
-    file = sources / f"{weights}.bin"
-    file.write_text(weights)
-    parts = {"data": sources / "train.csv", "schema": sources / "schema.json", "params": {"of": weights}, "seed": 7}
-    return registry.register(model, file, **parts | given)
+def register(registry: ifp.Registry, weights: str, model: str = "fraud", **given: Any) -> ifp.Version:
+    home = Path.home()
+    (home / "model.bin").write_text(weights)
+    parts: dict[str, Any] = {"data": home / "train.csv", "schema": home / "schema.json", "params": {"of": weights}, "seed": 7}
+    return registry.register(model, home / "model.bin", **parts | given)
 
 
 def digest_of(path: Path) -> str:
@@ -158,7 +164,8 @@ def digest_of(path: Path) -> str:
         return logical_digest(tx)
 
 
-def _at_home(person: Person) -> None:
-    """The settings of whoever this test is, in the home that it has to itself."""
-    settings = "[user]\nname = {0}\nemail = {0}@example.org\n[protocol \"file\"]\nallow = always\n[advice]\ndetachedHead = false\n"
-    Path(os.environ["GIT_CONFIG_GLOBAL"]).write_text(settings.format(person.name))
+def _furnish_home() -> None:
+    """What git and a registration need, in the home that the test has to itself."""
+    Path(os.environ["GIT_CONFIG_GLOBAL"]).write_text(SETTINGS)
+    (Path.home() / "train.csv").write_text("a\n1\n")
+    (Path.home() / "schema.json").write_text(SCHEMA)

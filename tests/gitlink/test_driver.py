@@ -141,6 +141,18 @@ def test_ours_is_what_git_calls_ours(ada: Person, start: list[str], go_on: list[
     assert both
 
 
+def test_a_rebase_of_several_commits_asks_once(ada: Person) -> None:
+    """The commits that follow bring nothing that both decided anew."""
+    disagree(ada, promote)
+    ada.save("four")
+    ada.save("five")
+    ada.git("rebase", "--quiet", "topic", code=1)
+    driver.resolve(ada.db, prefer=["theirs"])
+    ada.git("rebase", "--continue")
+    assert ada.weights() == {"one", "two", "three", "four", "five"}
+    assert (ada.problems(), ada.status()) == ([], [])
+
+
 @pytest.mark.parametrize("operation", ["merge", "rebase", "cherry-pick"])
 def test_abort_leaves_what_was(ada: Person, operation: str) -> None:
     disagree(ada, promote)

@@ -52,7 +52,10 @@ def left_behind(person: Person) -> list[str]:
 
 
 def write(data: bytes) -> Spoil:
-    return lambda db: db.write_bytes(data) and None
+    def change(db: Path) -> None:
+        db.write_bytes(data)
+
+    return change
 
 
 def truncate(db: Path) -> None:
@@ -138,7 +141,9 @@ def test_a_bad_other_side_leaves_ours_untouched(ada: Person, spoil: Spoil, why: 
     sides(ada, spoil)
     before = ada.db.read_bytes()
     said = ada.git("merge", "--no-edit", "topic", code=1)
-    assert why in said and "the other side's ifp.db" in said and "ifp.db stays as ours has it" in said and "Traceback" not in said
+    assert (
+        why in said and "the other side's ifp.db" in said and "ifp.db stays as ours has it" in said and "Traceback" not in said
+    )
     assert "CONFLICT (content): Merge conflict in ifp.db" in said
     assert ada.db.read_bytes() == before
     assert left_behind(ada) == []
@@ -187,7 +192,8 @@ driver = subprocess.Popen([{ifp!r}, "git", "merge-driver", *sys.argv[1:]])
 while driver.poll() is None and not {moment}:
     pass
 driver.kill()
-sys.exit(0 if driver.wait() == 0 else 137)
+driver.wait()
+sys.exit(137)
 """
 MOMENTS = {
     "at once": "True",
@@ -202,21 +208,22 @@ def test_a_driver_that_is_killed_leaves_ours_or_the_whole_result(ada: Person, na
     script = ada.folder.parent / "killed.py"
     script.write_text(KILLED.format(ifp=str(IFP), moment=MOMENTS[name]))
     both = apart(ada)
+    before, after = ada.digest(), ada.united(*both)
     ada.git("config", "merge.ifp.driver", f"{sys.executable} {script} %O %A %B %P")
     assert "CONFLICT" in ada.git("merge", "--no-edit", "topic", code=1)
-    assert ada.digest() == (ada.united(*both) if "result" in name else ada.united("main"))
+    assert ada.digest() in (after, before if "result" not in name else after)  # on a busy machine the hand comes late
     assert ada.status() == ["UU ifp.db"]
     assert ada.problems() == []
     driver.resolve(ada.db)
     ada.git("commit", "--quiet", "--no-edit")
-    assert ada.digest() == ada.united(*both)
+    assert ada.digest() == after
 
 
 @pytest.mark.nightly
 def test_at_no_moment_is_the_file_that_git_takes_torn(ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     with ada.open() as registry:
         for number in range(400):
-            register(registry, ada.folder.parent, f"w{number}", metrics={"f1": 0.5})
+            register(registry, f"w{number}", metrics={"f1": 0.5})
     ada.commit()
     ours, theirs = (ada.bytes_at(side) for side in apart(ada))
     before, after = ada.united("main"), ada.united("main", "topic")

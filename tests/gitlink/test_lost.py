@@ -87,7 +87,9 @@ def test_what_an_octopus_leaves_out_is_brought_back(ada: Person) -> None:
     ada.git("switch", "--quiet", "--create", "third", "main~")
     third = ada.save("four")
     ada.git("switch", "--quiet", "main")
-    ada.git("reset", "--quiet", "--soft", ada.git("commit-tree", "main^{tree}", *parents("main", "topic", "third"), "-m", "all"))
+    ada.git(
+        "reset", "--quiet", "--soft", ada.git("commit-tree", "main^{tree}", *parents("main", "topic", "third"), "-m", "all")
+    )
     assert ada.problems() == ["anchor", "anchor"]
     assert set(found(ada)) == {third, theirs}
     lost.recover(ada.db)

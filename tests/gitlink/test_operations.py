@@ -282,6 +282,16 @@ def test_a_commit_that_was_cherry_picked_before_is_merged_in_peace(ada: Person) 
     assert is_whole(ada, "two", "three", "four")
 
 
+@pytest.mark.parametrize("parent", ["1", "2"])
+def test_reverting_an_older_merge_takes_no_fact_back(ada: Person, parent: str) -> None:
+    apart(ada)
+    do(ada, "merge --quiet topic")
+    merged = ada.at("HEAD")
+    ada.save("four")
+    assert "nothing to commit" in ada.git("revert", "--no-edit", "-m", parent, merged, code=1)
+    assert is_whole(ada, "two", "three", "four")
+
+
 def test_reverting_an_older_commit_takes_no_fact_back(ada: Person) -> None:
     """What is in the log stays in it: git finds nothing to commit."""
     older = ada.save("two")
@@ -349,17 +359,55 @@ def digest_in(person: Person, *names: str) -> str:
     return digest_of(files[0])
 
 
+@pytest.mark.parametrize("inside", ["mödels $(und) mehr", 'it\'s 100% "a"'])
+def test_a_folder_of_any_name_is_merged(tmp_path: Path, home: Path, inside: str) -> None:
+    ada = begin(tmp_path, inside=inside)
+    both = apart(ada)
+    do(ada, "merge --quiet topic")
+    assert ada.digest() == ada.united(*both)
+    assert ada.problems() == []
+
+
+# -- somebody is at work meanwhile
+
+
+def test_a_run_in_progress_ends_in_the_registry_that_git_put_there(ada: Person) -> None:
+    apart(ada)
+    with ifp.track("fraud", db=ada.db, autocapture=False) as run:
+        run.log_metric("loss", 1.0)
+        ada.commit("a run in progress")
+        do(ada, "merge --quiet topic")
+        run.log_metric("loss", 0.5)
+    with ada.open(readonly=True) as registry:
+        assert registry.run(run.id).status == "finished"
+        assert [value for _, value, _ in registry.points(run.id, "loss")] == [1.0, 0.5]
+    assert ada.weights() == {"one", "two", "three"}
+    assert ada.problems() == []
+
+
+def test_a_registry_that_stays_open_while_git_switches_writes_to_the_new_one(ada: Person) -> None:
+    apart(ada)
+    with ada.open() as registry:
+        assert len(registry.model("fraud").versions()) == 2
+        do(ada, "switch --quiet topic")
+        register(registry, "four")
+    assert ada.weights() == {"one", "two", "four"}
+    assert ada.problems() == []
+
+
 # -- looking for a commit
 
 
 def test_bisect_finds_the_commit_by_what_the_registry_says(ada: Person) -> None:
     for number in range(6):
         with ada.open() as registry:
-            register(registry, ada.folder.parent, f"w{number}", metrics={"f1": 0.95 if number < 3 else 0.7})
+            register(registry, f"w{number}", metrics={"f1": 0.95 if number < 3 else 0.7})
         ada.commit(f"w{number}")
     query = "SELECT 1 / (min(m.value) > 0.9) FROM metrics m"
     ada.git("bisect", "start", "HEAD", "HEAD~5")
-    said = ada.git("bisect", "run", "sh", "-c", f'{IFP} verify && test "$({IFP} sql --csv "{query}" | tail -n 1 | tr -d "\\r")" = 1')
+    said = ada.git(
+        "bisect", "run", "sh", "-c", f'{IFP} verify && test "$({IFP} sql --csv "{query}" | tail -n 1 | tr -d "\\r")" = 1'
+    )
     assert re.search(r"[0-9a-f]{40} is the first bad commit", said)
     assert ada.git("log", "-1", "--format=%s", "refs/bisect/bad") == "w3"
     ada.git("bisect", "reset")

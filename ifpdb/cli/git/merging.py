@@ -30,7 +30,9 @@ def merge_driver(session: Session, base: Path, ours: Path, theirs: Path, path: s
     except MergeConflict as error:
         raise MergeConflict(f"{error}. Run ifp git resolve with that, then go on in git", error.disagreements) from error
     except IfpError:
-        ours_stays = f"{printable(path)} stays as ours has it: keep that with git add, or abort, mend the other side and try again"
+        ours_stays = (
+            f"{printable(path)} stays as ours has it: keep that with git add, or abort, mend the other side and try again"
+        )
         click.echo(ours_stays, err=True)
         raise
     if not found.related:
