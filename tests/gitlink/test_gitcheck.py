@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from person import Person, begin, clone
+from person import Person, begin, set_up
 
 import ifpdb as ifp
 from ifpdb import digest
@@ -32,6 +32,15 @@ def ada(tmp_path: Path) -> Person:
     ada.commit("policy")
     ada.git("tag", "base")
     return ada
+
+
+def clone(source: Person, name: str) -> Person:
+    """Somebody who has cloned this, and told git of the registry."""
+    place = source.folder.with_name(name)
+    source.git("clone", "--quiet", str(source.folder), str(place))
+    person = Person(name, place, place / "ifp.db")
+    set_up(person)
+    return person
 
 
 def look(person: Person, span: str = "base..HEAD") -> Review:
