@@ -255,7 +255,7 @@ class Registry(Reader):
             if stopped:
                 detail["stopped"] = True
                 _check_served(held, found.digest, found.model, environment, since)
-            elif held is not None and held.digest == found.digest and held.since <= (since or by.now):
+            elif held is not None and held.digest == found.digest and (since is None or held.since <= since):
                 return found
             elif replaces is not None:
                 before = resolve.resolve_version(tx, replaces, now=by.now, model=found.model)

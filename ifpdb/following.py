@@ -2,13 +2,17 @@
 
 A look is one short reading transaction; between looks nothing is held, so that no writer waits and no state grows old. The
 heads of a log tell all that is in it: while they are what they were, nothing is new. What was seen is kept by id, so that a
-file that is replaced, by an older revision and then by a newer one, repeats nothing.
+file that is replaced, by an older revision and then by a newer one, repeats nothing. SQLite notices what others commit, even
+within one tick of the file's clock, but not a copy over the file of one with as many commits: so a file whose size or time
+is another one is opened anew.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from .digest import to_bytes
@@ -16,6 +20,7 @@ from .errors import Busy, IfpError, NotFound, StorageError
 from .ledger import events, news
 from .records import Event
 from .store.db import Database
+from .store.explaining import reachable
 
 INTERVAL = 0.1
 """Seconds between two looks."""
@@ -63,11 +68,18 @@ class _Log:
     def __init__(self, path: Path, seen: news.Seen) -> None:
         self._path, self._seen = path.absolute(), seen
         self._database: Database | None = None
+        self._looks: tuple[int, ...] | None = None  # inode, size and time of the file
         self._heads: list[str] | None = None
         self._next: tuple[str, bytes] | None = None  # where the events stand that are still to be told
 
     def look(self) -> list[Event]:
         """The next events that weren't seen, in log order; none when there are none now."""
+        with reachable(self._path), suppress(FileNotFoundError):
+            status = os.stat(self._path)
+            looks = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+            if looks != self._looks:
+                self.close()
+                self._looks = looks
         if self._database is None:
             self._database = Database(self._path, readonly=True, timeout=1.0)
         with self._database.read() as tx:

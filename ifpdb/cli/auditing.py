@@ -139,13 +139,13 @@ def events_command(session: Session, model: str | None, since: Sequence[str], ki
         if session.form == "csv":
             raise click.UsageError("--follow prints lines of text, or with --json of JSON")
         told = registry.follow(since or None, model=model, kind=kind, waiting=_say_waiting)
-        if not since:
-            click.echo("following from now on; --since TIME or --since EVENT tells what was before", err=True)
-        for event in told:
-            if session.form == "json":
-                emit_json(event.as_dict(), indent=None)
-            else:
-                click.echo(f"{minute(event.at)}  {short(event.id)}  {printable(person(event.actor))}  {happened(event)}")
+    if not since:
+        click.echo("following from now on; --since TIME or --since EVENT tells what was before", err=True)
+    for event in told:
+        if session.form == "json":
+            emit_json(event.as_dict(), indent=None)
+        else:
+            click.echo(f"{minute(event.at)}  {short(event.id)}  {printable(person(event.actor))}  {happened(event)}")
 
 
 def _say_waiting(error: IfpError) -> None:

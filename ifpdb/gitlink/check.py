@@ -6,22 +6,24 @@ production is asked again, as the registry was then. Blobs aren't in git: their 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from sqlite3 import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from .. import promotion
 from ..desk import Registry
-from ..errors import IfpError, NotFound
-from ..ledger import stages
+from ..errors import IfpError, IntegrityError, NotFound, UsageError
 from ..records import Event, Version
 from ..store import foreign
 from ..store.repository import Repository
-from ..upkeep import chain
-from ..upkeep.fsck import rows_of
-from ..upkeep.replay import as_it_was, parents_of_all, version_key
-from .past import Past
+from ..upkeep import anchors, chain
+from ..upkeep.fsck import definitions, rows_of
+from ..upkeep.replay import parents_of_all
+from .entries import judged
 from .story import read
 
 
@@ -49,18 +51,54 @@ class Review:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Two commits of a repository, by their ids."""
+
+    repository: Repository
+    base: str
+    head: str
+
+    def bytes(self, blob: str) -> bytes:
+        return self.repository.run("cat-file", "blob", blob)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A file that differs between two commits, and git's ids of both of its blobs; None where there is no file."""
+
+    path: str
+    before: str | None
+    after: str | None
+
+    @property
+    def blobs(self) -> list[str]:
+        return [blob for blob in (self.before, self.after) if blob]
+
+
 def review(repository: Repository, base: str, head: str, *, only: str | None = None) -> list[Review]:
     """Each registry that differs between two commits, or the one at the path `only`.
 
-    Raises NotFound for a commit that git doesn't know.
+    Raises NotFound where neither commit has a file at `only`.
     """
-    return [_review(repository, base, head, path) for path in _changed(repository, base, head) if only in (None, path)]
+    span = Range(Repository(repository.root), base, head)
+    changes = list(_changes(span))
+    if only is None:
+        return [_review(span, change) for change in _registries(span, changes)]
+    if all(repository.bytes_at(commit, only) is None for commit in (base, head)):
+        raise NotFound(f"neither {base[:12]} nor {head[:12]} has a file {only}: see git log --all -- ':/{only}'")
+    return [_review(span, change) for change in changes if change.path == only]
 
 
 def commits(repository: Repository, span: str) -> tuple[str, str]:
-    """The ids of both ends of 'BASE..HEAD', 'BASE...HEAD' (from where they part) or 'BASE'. Raises NotFound."""
+    """The ids of both ends of 'BASE..HEAD', 'BASE...HEAD' (from where they part) or 'BASE'.
+
+    Raises NotFound for a commit that git doesn't know, UsageError without BASE: a script's empty variable would pass.
+    """
     base, dots, head = span.partition("...") if "..." in span else span.partition("..")
-    ends = _commit(repository, base or "HEAD"), _commit(repository, head or "HEAD")
+    if not base:
+        raise UsageError(f"'{span}' doesn't say where the range begins: write BASE..HEAD, as in origin/main...HEAD")
+    ends = _commit(repository, base), _commit(repository, head or "HEAD")
     if dots != "...":
         return ends
     parted = repository.run("merge-base", *ends, fine=(0, 1)).decode().strip()
@@ -76,54 +114,96 @@ def _commit(repository: Repository, revision: str) -> str:
         raise NotFound(f"{error}; git fetch brings what is missing (fetch-depth: 0 in CI)") from None
 
 
-def _changed(repository: Repository, base: str, head: str) -> Iterator[str]:
-    """The registries that differ: what git is told to merge as one, or a .db that says so itself."""
-    told = repository.run("diff", "--name-only", "--no-renames", "-z", base, head).decode("utf-8", "surrogateescape")
-    paths = [path for path in told.split("\0") if path]
-    asked = "".join(f"{path}\0" for path in paths).encode("utf-8", "surrogateescape")
-    words = repository.run("check-attr", "--stdin", "-z", "merge", told=asked).decode("utf-8", "surrogateescape").split("\0")
+FILE = "100"
+"""How the mode of a file begins; what is no file, such as a link, holds no registry."""
+SECTOR = 512
+"""The size of a SQLite file is a multiple of it."""
+
+
+def _changes(span: Range) -> Iterator[Change]:
+    told = os.fsdecode(span.repository.run("diff-tree", "-r", "-z", "--no-renames", span.base, span.head)).split("\0")
+    for what, path in zip(told[0::2], told[1::2], strict=False):
+        old_mode, new_mode, before, after, _ = what.removeprefix(":").split(" ")
+        change = Change(path, before if old_mode.startswith(FILE) else None, after if new_mode.startswith(FILE) else None)
+        if change.blobs:
+            yield change
+
+
+def _registries(span: Range, changes: Collection[Change]) -> Iterator[Change]:
+    """Those that git is told to merge as a registry, or that say so themselves."""
+    paths = os.fsencode("".join(f"{change.path}\0" for change in changes))
+    words = os.fsdecode(span.repository.run("check-attr", "--stdin", "-z", "merge", told=paths)).split("\0")
     ours = {path for path, value in zip(words[0::3], words[2::3], strict=False) if value == "ifp"}
-    for path in paths:
-        if path in ours or (path.endswith(".db") and _says_so(repository, path, base, head)):
-            yield path
+    asked = "".join(f"{blob}\n" for change in changes for blob in change.blobs).encode()
+    told = span.repository.run("cat-file", "--batch-check=%(objectname) %(objectsize)", told=asked).decode()
+    sizes = dict(line.split(" ") for line in told.splitlines())
+    for change in changes:
+        likely = (blob for blob in change.blobs if int(sizes[blob]) % SECTOR == 0)
+        if change.path in ours or any(foreign.is_registry(span.bytes(blob)) for blob in likely):
+            yield change
 
 
-def _says_so(repository: Repository, path: str, *commits: str) -> bool:
-    return any(foreign.is_registry(repository.bytes_at(commit, path) or b"") for commit in commits)
-
-
-def _review(repository: Repository, base: str, head: str, path: str) -> Review:
-    before, after = (repository.bytes_at(commit, path) for commit in (base, head))
-    if after is None:
-        return Review(path, broken=(f"the registry is gone: git checkout {base[:12]} -- {path}",))
-    known, noted = set[str](), list[str]()
-    if before is not None:
+def _review(span: Range, change: Change) -> Review:
+    path, name = change.path, f"{change.path} at {span.head[:12]}"
+    if change.after is None:
+        return Review(path, broken=(f"the registry is gone: git checkout {span.base[:12]} -- {path}",))
+    known, noted, after = set[str](), list[str](), span.bytes(change.after)
+    if change.before is not None:
         try:
-            known = {event.id for event in read(before, name=f"{path} at {base[:12]}").events()}
+            known = {event.id for event in read(span.bytes(change.before), name=f"{path} at {span.base[:12]}").events()}
         except IfpError as error:
             noted.append(f"what was there before can't be read, so that everything counts as new: {error}")
+    for begins, what in ELSE.items():
+        if after.startswith(begins):
+            return Review(path, broken=(f"{name} is {what}",), noted=tuple(noted))
     try:
-        with Past(head, f"{path} at {head[:12]}", after).placed() as place, Registry(place, readonly=True) as registry:
-            return _look(registry, path, known, noted)
+        with _placed(after, name) as place, Registry(place, readonly=True) as registry:
+            return _look(registry, span, path, tuple(read(after, name=name).events()), known, noted)
     except IfpError as error:
         return Review(path, broken=(str(error),), noted=tuple(noted))
 
 
-def _look(registry: Registry, path: str, known: set[str], noted: list[str]) -> Review:
-    broken = [f"{kind}: {detail} {event[:19]}".rstrip() for kind, event, detail in chain.verify(registry).problems]
-    broken += [f"{one.kind}: {one.detail} {one.digest[:19]}".rstrip() for one in rows_of(registry)]
-    if broken:  # what a damaged file tells needs no interpretation
-        return Review(path, broken=tuple(dict.fromkeys(broken)), noted=tuple(noted))
-    log = registry.events()
+ELSE = {
+    b"version https://git-lfs": "a Git LFS pointer: take it out of Git LFS (ifp git install), so that git has its bytes",
+    b"<<<<<<< ": "a text with git's conflict marks: git checkout --ours or --theirs, then ifp git resolve",
+}
+"""What git may have left in a registry's place, by its first bytes."""
+
+
+@contextmanager
+def _placed(data: bytes, name: str) -> Iterator[Path]:
+    """A file of these bytes, in today's schema, in a private folder that goes when the block ends.
+
+    Nothing in it is asked before its rules and views are known to be ours: a crafted view may be one that never ends.
+    """
+    with foreign.opened(data, name=name) as connection:
+        foreign.in_our_schema(connection, name)
+        if strange := [one.detail for one in definitions(connection)]:
+            raise IntegrityError(f"{name} is not built as ifpdb builds a registry: {'; '.join(strange)}")
+        data = connection.serialize()
+    with TemporaryDirectory(prefix="ifp-") as folder:
+        path = Path(folder) / "ifp.db"
+        path.write_bytes(data)
+        yield path
+
+
+def _look(registry: Registry, span: Range, path: str, log: Sequence[Event], known: set[str], noted: list[str]) -> Review:
+    here = {event.id for event in log}
+    broken = [*_lost(span, known - here), *_lost_on_the_way(span, path, here, noted)]
+    damage = [f"{kind}: {detail} {event[:19]}".rstrip() for kind, event, detail in chain.verify(registry).problems]
+    damage += [f"{one.kind}: {one.detail} {one.digest[:19]}".rstrip() for one in rows_of(registry)]
+    damage += [f"form: no ifpdb writes an event so {event.id[:19]}" for event in log if event.kind == UNREADABLE]
+    if damage:  # what a damaged file tells needs no interpretation
+        return Review(path, broken=tuple(dict.fromkeys(broken + damage)), noted=tuple(noted))
     added = tuple(event for event in log if event.id not in known)
-    if lost := len(known - {event.id for event in log}):
-        count = "1 event is" if lost == 1 else f"{lost} events are"
-        broken.append(f"{count} lost that the log had before, and it is append-only: ifp git recover brings back")
     with registry.reading() as tx:
-        parents = parents_of_all(tx)
-        for event in added:
-            for is_broken, what in _judged(tx, event, parents):
-                (broken if is_broken else noted).append(what)
+        parents, policies = parents_of_all(tx), dict[str | None, Event]()
+        for event in log:
+            if event.id not in known:
+                for is_broken, what in judged(tx, event, parents, policies.get(event.model)):
+                    (broken if is_broken else noted).append(what)
+            if event.kind == "policy_set":
+                policies[event.model] = event
         heads = tx.execute("SELECT count(*) FROM head").fetchone()[0]
     if heads > 1:
         noted.append(f"the log has {heads} heads: a merge that no event has followed yet")
@@ -135,57 +215,39 @@ def _look(registry: Registry, path: str, known: set[str], noted: list[str]) -> R
     return Review(path, added, versions, tuple(broken), tuple(dict.fromkeys(noted)))
 
 
-Finding = tuple[bool, str]
-"""(whether a rule is broken, what is found)"""
+UNREADABLE = "unreadable"
+"""How `read` calls an event whose fields aren't what they should be."""
 
 
-def _judged(tx: Connection, event: Event, parents: Mapping[str, list[str]]) -> Iterator[Finding]:
-    """What there is to say of an event that puts a version into production, and of a policy that was changed."""
-    name = f"{event.model}@{(event.version or '')[:19]}"
-    if event.kind == "policy_set":
-        yield False, f"the policy of {event.model} was set by {event.actor}: what was promoted later was judged by it"
-    if event.to_stage != "production":
+def _lost(span: Range, events: Collection[str]) -> Iterator[str]:
+    """The log is append-only; that of a branch which doesn't come from BASE may lack what is new there."""
+    if not events:
         return
-    if event.kind not in ENTRIES:
-        yield True, f"{name} is in production by an event '{event.kind}', which is no way into it"
-        return
-    with as_it_was(tx, event, parents) as past:
-        version = version_key(past, event)
-        assert version is not None  # the log and the rows agree
-        yield from ENTRIES[event.kind](past, event, version, name)
-    if event.kind in ("rolled_back", "settled") and not event.reason:
-        yield True, f"{name} went back into production without a reason"
+    count = "1 event is" if len(events) == 1 else f"{len(events)} events are"
+    parted = span.repository.run("merge-base", span.base, span.head, fine=(0, 1)).decode().strip()
+    hint = ""
+    if parted == span.head:
+        hint = " (HEAD is older than BASE: is the range the wrong way round?)"
+    elif parted != span.base:
+        hint = " (HEAD doesn't come from BASE: BASE...HEAD begins where the two part)"
+    yield f"{count} lost that the log had before, and it is append-only: ifp git recover brings back{hint}"
 
 
-def _promoted(past: Connection, event: Event, version: int, name: str) -> Iterator[Finding]:
-    verdict = promotion.judge(past, version, also_approved_by=event.detail.get("approved_by", ()))
-    failures = "; ".join(f"{check.name}: {check.why}" for check in verdict.failures)
-    recorded = event.detail.get("verdict", {})
-    if event.detail.get("forced"):
-        if not event.reason:
-            yield True, f"{name} was forced into production without a reason"
-        yield False, f"{name} was forced into production by {event.actor}: {event.reason} (the gate: {failures or 'passes'})"
-    elif not verdict.passed:
-        yield True, f"{name} is in production, but the gate says no: {failures}"
-    if recorded.get("policy") != verdict.policy:
-        yield True, f"{name} was promoted under another policy than the one in force then"
-    elif recorded.get("passed") != verdict.passed:
-        yield True, f"the verdict that {name} was promoted with isn't the gate's"
+def _lost_on_the_way(span: Range, path: str, here: Collection[str], noted: list[str]) -> Iterator[str]:
+    """What a commit of the range noted that its end lacks; commits that noted nothing are worth a look."""
+    which = (f"{span.base}..{span.head}", "--", f":(top,literal){path}")
+    told = span.repository.run("log", "--full-history", "--no-merges", f"--format={anchors.FORMAT}", *which)
+    silent = list[str]()
+    for commit, _, message in (entry.strip().partition(" ") for entry in os.fsdecode(told).split("\0")[1:]):
+        notes = [note.strip() for note in message.split("\x1f")]
+        heads = {head for note in notes if note.endswith(f" ({path})") or note[-1:] != ")" for head in HEAD.findall(note)}
+        if not HEAD.search(message):
+            silent.append(commit[:10])
+        elif not heads.issubset(here):
+            yield f"events are lost that commit {commit[:10]} had: ifp git recover {commit[:10]} brings back"
+    if silent:
+        more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
+        noted.append(f"no heads are noted in the message of {silent[-1]}{more}: ifp git install does so in each clone")
 
 
-def _returned(past: Connection, _event: Event, version: int, name: str) -> Iterator[Finding]:
-    if not stages.was_in_production(past, version):
-        yield True, f"{name} went back into production, but had never been there"
-
-
-def _settled(past: Connection, event: Event, version: int, name: str) -> Iterator[Finding]:
-    yield from _returned(past, event, version, name)
-    yield False, f"both sides of a merge had moved production of {event.model}; {event.actor} chose {name}: {event.reason}"
-
-
-ENTRIES: dict[str, Callable[[Connection, Event, int, str], Iterator[Finding]]] = {
-    "promoted": _promoted,
-    "rolled_back": _returned,
-    "settled": _settled,
-}
-"""How a version may come into production."""
+HEAD = re.compile(r"sha256:[0-9a-f]{64}\b")

@@ -88,11 +88,13 @@ def test_every_command_that_prints_json_is_on_the_page() -> None:
 
 @pytest.fixture
 def busy(two: ifp.Registry, folder: Path) -> ifp.Registry:
-    """What the page's example lines need: fraud v1 in production, shadowed once, and a run that registered nothing."""
+    """What the page's example lines need: fraud v1 in production and served, v2 served as well, and a run that registered nothing."""
     (folder / "batch.csv").write_text("amount,country\n1,DE\n")
     (folder / "policy.yaml").write_text("validation:\n  min_f1: 0.9\napprovals: {required: 1}\n")
     with ifp.track("fraud", data="train.csv") as run:
         run.log_metric("f1", 0.1)
+    two.model("fraud").deployed("v1", "prod-us")
+    two.model("fraud").deployed("v2", "prod-asia")
     shutil.copy("ifp.db", "other.db")
     with ifp.open("other.db") as other:
         other.model("fraud").tag("v1", "there")

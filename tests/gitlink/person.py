@@ -1,6 +1,6 @@
 """Somebody with a clone: real git in it, and what this person does to the registry there.
 
-Setting a scene calls the library, and commits without hooks, since every `ifp` that git starts takes its time.
+Setting a scene calls the library, and hooks are off unless asked for, since every `ifp` that git starts takes its time.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Person:
         return said.strip()
 
     def commit(self, message: str = "more") -> str:
-        """Commit everything, without hooks; the commit's id."""
+        """Commit everything, past all hooks; the commit's id."""
         self.git("add", "--all")
         self.git("commit", "--quiet", "--no-verify", "--message", message)
         return self.at("HEAD")
@@ -120,28 +120,25 @@ class Person:
         return digest_of(place)
 
 
-def begin(folder: Path, *, inside: str = "") -> Person:
+def begin(folder: Path, *, inside: str = "", hooks: bool = False) -> Person:
     """ada, in a new checkout with a registry that `ifp git install` has set up, and fraud v1 in production."""
     ada = Person("ada", folder / "ada", folder / "ada" / inside / "ifp.db")
     ada.db.parent.mkdir(parents=True)
     _furnish_home()
     ada.git("init", "--quiet", "--initial-branch", "main")
     ifp.init(ada.db).close()
-    setup.install(ada.db)
+    set_up(ada, hooks=hooks)
     ada.register("one")
     ada.promote("fraud@v1")
     ada.commit("begin")
     return ada
 
 
-def clone(source: Person, name: str, *arguments: str, installed: bool = True) -> Person:
-    """Somebody who clones this repository, as `git clone` does with these arguments."""
-    place = source.folder.with_name(name)
-    source.git("clone", "--quiet", *arguments, f"file://{source.folder}", str(place))
-    person = Person(name, place, place / source.db.relative_to(source.folder))
-    if installed:
-        setup.install(person.db)
-    return person
+def set_up(person: Person, *, hooks: bool = False) -> None:
+    """`ifp git install` in this person's clone, with its hooks called or not."""
+    setup.install(person.db)
+    if not hooks:
+        person.git("config", "core.hooksPath", os.devnull)
 
 
 def apart(person: Person) -> tuple[str, str]:

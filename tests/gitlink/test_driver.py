@@ -69,39 +69,28 @@ def disagree(person: Person, act: Act) -> tuple[str, str]:
 
 
 @acts
-def test_git_stops_where_both_decided_and_ours_is_whole(ada: Person, act: Act) -> None:
-    disagree(ada, act)
+def test_git_stops_where_both_decided_and_names_both_until_somebody_chooses(ada: Person, act: Act, cli: Cli) -> None:
+    sides = disagree(ada, act)
     before = ada.db.read_bytes()
     said = ada.git("merge", "--no-edit", "topic", code=1)
     assert "both sides moved on" in said and "ifp git resolve" in said
     assert "CONFLICT (content): Merge conflict in ifp.db" in said
+    asked = cli("git", "resolve", "--db", str(ada.db))
+    assert asked.code == 4
+    assert all(side[:19] in text for side in sides for text in (said, asked.err))
     assert ada.db.read_bytes() == before
     assert ada.status() == ["UU ifp.db"]
     assert ada.problems() == []
 
 
-@acts
-def test_resolve_without_a_choice_names_both_sides(ada: Person, act: Act, cli: Cli) -> None:
-    ours, theirs = disagree(ada, act)
+@pytest.mark.parametrize(
+    ("kind", "choice"),
+    [("production", "ours"), ("production", "theirs"), ("production", "REF"), ("label", "REF"), ("policy", "theirs")],
+)
+def test_a_choice_settles_it_for_both(ada: Person, kind: str, choice: str, cli: Cli) -> None:
+    ours, theirs = disagree(ada, ACTS[kind])
     ada.git("merge", "--quiet", "topic", code=1)
-    before = ada.db.read_bytes()
-    said = cli("git", "resolve", "--db", str(ada.db))
-    assert said.code == 4
-    assert ours[:19] in said.err and theirs[:19] in said.err
-    assert ada.db.read_bytes() == before
-    assert ada.status() == ["UU ifp.db"]
-
-
-@acts
-@pytest.mark.parametrize("choice", ["ours", "theirs", "REF"])
-def test_a_choice_settles_it_for_both(ada: Person, act: Act, choice: str, cli: Cli) -> None:
-    ours, theirs = disagree(ada, act)
-    kind = next(name for name, one in ACTS.items() if one is act)
-    ada.git("merge", "--quiet", "topic", code=1)
-    prefer = choice if choice != "REF" or kind == "policy" else f"fraud@{theirs}"
-    if prefer == "REF":
-        assert cli("git", "resolve", "--prefer", "fraud@v1", "--db", str(ada.db)).code == 2
-        return
+    prefer = choice if choice != "REF" else f"fraud@{theirs}"
     said = cli("git", "resolve", "--prefer", prefer, "--reason", "agreed", "--db", str(ada.db), "--actor", "grace")
     assert said.code == 0, said.err
     assert ada.status() == ["M  ifp.db"]
@@ -129,7 +118,6 @@ def test_a_choice_settles_it_for_both(ada: Person, act: Act, choice: str, cli: C
 )
 def test_ours_is_what_git_calls_ours(ada: Person, start: list[str], go_on: list[str], ours_is: str) -> None:
     decided = dict(zip(("three", "two"), disagree(ada, promote), strict=True))
-    both = ada.at("main"), ada.at("topic")
     ada.git(*start, code=1)
     (found,) = [one for one in driver.resolve(ada.db, prefer=["ours"], actor="ada") if one.settled]
     assert found.settled[0].chosen == decided[ours_is]
@@ -137,8 +125,6 @@ def test_ours_is_what_git_calls_ours(ada: Person, start: list[str], go_on: list[
     assert ada.production() == decided[ours_is]
     assert ada.weights() == {"one", "two", "three"}
     assert (ada.problems(), ada.status()) == ([], [])
-    assert find(ada.open(readonly=True)) == []
-    assert both
 
 
 def test_a_rebase_of_several_commits_asks_once(ada: Person) -> None:
@@ -233,6 +219,13 @@ def test_what_the_other_side_deleted_stays_as_ours(ada: Person) -> None:
     driver.resolve(ada.db)
     ada.git("commit", "--quiet", "--no-edit")
     assert ada.digest() == ada.united(ours)
+
+
+def test_a_version_that_neither_side_wants_settles_nothing(ada: Person, cli: Cli) -> None:
+    disagree(ada, promote)
+    ada.git("merge", "--quiet", "topic", code=1)
+    assert cli("git", "resolve", "--prefer", "fraud@v1", "--db", str(ada.db)).code == 2
+    assert ada.status() == ["UU ifp.db"]
 
 
 def test_where_nothing_is_in_question_resolve_says_so(ada: Person) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from person import Person, apart, begin
+from person import Person, apart, begin, set_up
 
 from ifpdb.gitlink import driver, lost, setup
 
@@ -40,7 +40,7 @@ def from_up(ada: Person, up: Path, name: str, *arguments: str, installed: bool =
     bob = Person(name, ada.folder.with_name(name), ada.folder.with_name(name) / "ifp.db")
     ada.git("clone", "--quiet", *arguments, f"file://{up}", str(bob.folder))
     if installed:
-        setup.install(bob.db)
+        set_up(bob)
     return bob
 
 
@@ -51,6 +51,8 @@ def from_up(ada: Person, up: Path, name: str, *arguments: str, installed: bool =
 @pytest.mark.parametrize("first", ["ada", "bob"])
 def test_two_clones_end_equal_whoever_pushes_first(ada: Person, up: Path, how: str, first: str) -> None:
     bob = from_up(ada, up, "bob")
+    for person in (ada, bob):
+        person.git("config", "--unset", "core.hooksPath")
     ours, theirs = ada.save("two"), bob.save("three")
     one, other = (ada, bob) if first == "ada" else (bob, ada)
     one.git("push", "--quiet")
@@ -235,7 +237,7 @@ def test_a_submodule_merges_as_any_checkout(ada: Person, up: Path, tmp_path: Pat
     whole.git("submodule", "--quiet", "add", f"file://{up}", "models")
     whole.git("commit", "--quiet", "-m", "models")
     models = replace(whole, folder=whole.folder / "models")
-    setup.install(models.db)
+    set_up(models)
     ours = models.save("two")
     ada.save("three")
     ada.git("push", "--quiet")

@@ -1,23 +1,22 @@
-"""A review of a range of commits: what it tells of honest work, and what it finds in forged work."""
+"""A review of a range of commits: the registries in it, what they lost, what was changed around their rules."""
 
 from __future__ import annotations
 
-import sqlite3
+import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from person import Person, begin, set_up
+from person import Person
+from reviewed import around, begun, commit_with_heads, look, promote
 
-import ifpdb as ifp
-from ifpdb import digest
-from ifpdb.errors import NotFound
-from ifpdb.gitlink.check import Review, commits, review
-from ifpdb.gitlink.driver import resolve
-from ifpdb.gitlink.markdown import code, render
+from ifpdb.errors import NotFound, UsageError
+from ifpdb.gitlink.check import commits
+from ifpdb.gitlink.markdown import code
 from ifpdb.store.repository import Repository
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -25,177 +24,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
 @pytest.fixture
 def ada(tmp_path: Path) -> Person:
-    """fraud v1 in production by force, and a policy since; all of that is committed on main."""
-    ada = begin(tmp_path)
-    with ada.open() as registry:
-        registry.model("fraud").set_policy({"validation": {"min_f1": 0.9}})
-    ada.commit("policy")
-    ada.git("tag", "base")
-    return ada
-
-
-def clone(source: Person, name: str) -> Person:
-    """Somebody who has cloned this, and told git of the registry."""
-    place = source.folder.with_name(name)
-    source.git("clone", "--quiet", str(source.folder), str(place))
-    person = Person(name, place, place / "ifp.db")
-    set_up(person)
-    return person
-
-
-def look(person: Person, span: str = "base..HEAD") -> Review:
-    repository = Repository(person.folder)
-    (found,) = review(repository, *commits(repository, span))
-    return found
-
-
-def promote(person: Person, weights: str, f1: float, **how: Any) -> None:
-    person.register(weights, metrics={"f1": f1})
-    with person.open() as registry:
-        registry.model("fraud").promote("latest", "production", **how)
-
-
-def test_an_honest_range_breaks_no_rule_and_is_told(ada: Person) -> None:
-    promote(ada, "two", 0.93, approved_by="grace", reason="better")
-    ada.commit()
-    found = look(ada)
-    assert found.ok
-    assert found.noted == ()
-    told = render([found])
-    assert "## `ifp.db`: no rule broken" in told
-    assert "| `f1 0.93` | `train train.csv` | `ada` |" in told
-    assert "approved by grace: better" in told
-
-
-def test_what_is_worth_a_look_is_no_broken_rule(ada: Person) -> None:
-    promote(ada, "two", 0.1, force=True, reason="the demo is today")
-    with ada.open() as registry:
-        registry.model("fraud").set_policy({"validation": {"min_f1": 0.05}})
-        registry.model("fraud").rollback(reason="the demo is over")
-    ada.commit()
-    found = look(ada)
-    assert found.ok
-    assert any("forced into production by ada: the demo is today (the gate: min_f1: f1 is 0.1" in one for one in found.noted)
-    assert any("policy of fraud was set by ada" in one for one in found.noted)
-
-
-def test_a_gate_is_asked_as_it_was_then_not_as_it_is_today(ada: Person) -> None:
-    promote(ada, "two", 0.93)
-    with ada.open() as registry:
-        registry.measure("fraud@production", {"f1": 0.2})
-        registry.model("fraud").set_policy({"validation": {"min_f1": 0.99}})
-    ada.commit()
-    assert look(ada).ok
-
-
-def test_what_another_branch_knew_does_not_judge_this_one(ada: Person) -> None:
-    two = ada.register("two", metrics={"f1": 0.93})
-    ada.commit()
-    bob = clone(ada, "bob")
-    with bob.open() as registry:
-        registry.measure(two, {"f1": 0.2})
-    bob.commit("worse")
-    with ada.open() as registry:
-        registry.model("fraud").promote(two, "production")
-    ada.commit("promoted")
-    ada.git("pull", "--quiet", "--no-rebase", "--no-edit", str(bob.folder), "main")
-    assert look(ada).broken == ()
-
-
-def test_a_settled_merge_is_worth_a_look(ada: Person) -> None:
-    bob = clone(ada, "bob")
-    promote(ada, "two", 0.93)
-    ada.commit()
-    promote(bob, "three", 0.94)
-    bob.commit()
-    ada.git("pull", "--quiet", "--no-rebase", "--no-edit", str(bob.folder), "main", code=1)
-    resolve(ada.db, prefer=["theirs"], reason="three is better", actor="ada")
-    ada.commit()
-    found = look(ada)
-    assert found.ok
-    assert any("both sides of a merge had moved production of fraud; ada chose" in one for one in found.noted)
-
-
-def around(db: Path, *statements: str) -> None:
-    """Change a registry as somebody does who drops the rules first, and puts them back."""
-    with sqlite3.connect(db) as connection:
-        rules = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
-        for name, _ in rules:
-            connection.execute(f"DROP TRIGGER {name}")
-        for statement in statements:
-            connection.execute(statement)
-        for _, sql in rules:
-            connection.execute(sql)
-    connection.close()
-
-
-def forge(db: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Write the newest event anew, with an id that fits, as its author could have."""
-    import json
-
-    with ifp.open(db) as registry:
-        event = registry.events()[-1]
-        with registry.reading() as tx:
-            body = json.loads(tx.execute("SELECT body FROM event WHERE id = ?", (digest.to_bytes(event.id),)).fetchone()[0])
-    change(body)
-    told = digest.canonical(body)
-    name = digest.sha256(told)
-    around(
-        db,
-        f"UPDATE event SET id = x'{name[7:]}', body = '{told.decode()}' WHERE id = x'{event.id[7:]}'",
-        "DELETE FROM head",
-        f"INSERT INTO head VALUES ('{name}')",
-    )
-
-
-def unforced(body: dict[str, Any]) -> None:
-    del body["detail"]["forced"]
-    body["detail"]["verdict"] |= {"passed": True}
-
-
-def no_reason(body: dict[str, Any]) -> None:
-    del body["reason"]
-
-
-def moved(body: dict[str, Any]) -> None:
-    body["kind"] = "moved"
-
-
-def came_back(body: dict[str, Any]) -> None:
-    body["kind"] = "rolled_back"
-
-
-def settled(body: dict[str, Any]) -> None:
-    body["kind"] = "settled"
-
-
-FORGED = {
-    unforced: "is in production, but the gate says no: min_f1: f1 is 0.1, not >= 0.9",
-    no_reason: "was forced into production without a reason",
-    moved: "is in production by an event 'moved', which is no way into it",
-    came_back: "went back into production, but had never been there",
-    settled: "went back into production, but had never been there",
-}
-
-
-@pytest.mark.parametrize("change", FORGED, ids=lambda change: change.__name__)
-def test_a_forged_entry_into_production_is_found(ada: Person, change: Callable[[dict[str, Any]], None]) -> None:
-    promote(ada, "two", 0.1, force=True, reason="x")
-    ada.commit()
-    assert look(ada).ok
-    forge(ada.db, change)
-    ada.commit("forged")
-    assert any(FORGED[change] in one for one in look(ada, "base..HEAD").broken)
-
-
-def test_a_lying_verdict_and_another_policy_are_found(ada: Person) -> None:
-    promote(ada, "two", 0.95)
-    forge(ada.db, lambda body: body["detail"]["verdict"].update(passed=False, policy="sha256:" + "0" * 64))
-    ada.commit()
-    assert any("under another policy than the one in force then" in one for one in look(ada).broken)
-    forge(ada.db, lambda body: body["detail"]["verdict"].update(policy=None))
-    ada.commit()
-    assert not look(ada).ok
+    return begun(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -224,12 +53,92 @@ def test_lost_events_are_a_broken_rule(ada: Person) -> None:
     )
 
 
-@pytest.mark.parametrize("bytes_of", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"<<<<<<< HEAD\n", None])
-def test_what_is_no_registry_any_more_is_a_broken_rule(ada: Person, bytes_of: bytes | None) -> None:
-    data = ada.db.read_bytes()
-    ada.db.write_bytes(data[: len(data) // 2] if bytes_of is None else bytes_of)
+def test_lost_events_are_told_of_a_damaged_file_too(ada: Person) -> None:
+    ada.save("two")
+    ada.git("tag", "two")
+    ada.git("revert", "--no-edit", "HEAD")
+    around(ada.db, "UPDATE param SET value = '\"other\"'")
     ada.commit()
-    assert len(look(ada).broken) >= 1
+    first, *rest = look(ada, "two..HEAD").broken
+    assert first.startswith("1 event is lost")
+    assert any(one.startswith("part: ") for one in rest)
+
+
+def test_what_a_commit_of_the_range_noted_must_be_there_at_its_end(ada: Person) -> None:
+    ada.register("two")
+    commit_with_heads(ada)
+    noted = ada.at("HEAD")[:10]
+    ada.git("revert", "--no-edit", "HEAD")
+    ada.save("three")
+    assert look(ada).broken == (f"events are lost that commit {noted} had: ifp git recover {noted} brings back",)
+
+
+def test_a_note_on_another_registry_is_none_on_this_one(ada: Person) -> None:
+    ada.register("two")
+    ada.commit(f"more\n\nIfp-Heads: sha256:{'a' * 64} (other.db)")
+    found = look(ada)
+    assert (found.broken, found.noted) == ((), ())
+
+
+def test_a_commit_without_a_note_is_worth_a_look(ada: Person) -> None:
+    commit = ada.save("two")[:10]
+    assert look(ada).noted == (f"no heads are noted in the message of {commit}: ifp git install does so in each clone",)
+
+
+@pytest.mark.parametrize(
+    ("span", "hint"), [("HEAD..base", "the wrong way round"), ("main..topic", "BASE...HEAD begins where the two part")]
+)
+def test_a_range_that_lacks_events_by_how_it_was_named_says_so(ada: Person, span: str, hint: str) -> None:
+    ada.git("switch", "--quiet", "--create", "topic")
+    ada.save("two")
+    ada.git("switch", "--quiet", "main")
+    ada.save("three")
+    assert hint in look(ada, span).broken[0]
+
+
+def test_a_view_that_never_ends_is_not_asked(ada: Person) -> None:
+    ada.register("two")
+    endless = (
+        "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT x AS version, '' AS stage FROM n WHERE x < 0"
+    )
+    around(ada.db, "DROP VIEW stage_by_log", f"CREATE VIEW stage_by_log AS {endless}")
+    ada.commit()
+    (broken,) = look(ada).broken
+    assert broken.endswith("is not built as ifpdb builds a registry: the view stage_by_log is another one")
+
+
+@pytest.mark.parametrize("path", ["models.sqlite", "a\nb.db", "mod\u00e8le@team.db", "\udcff.db"])
+def test_a_registry_is_found_by_what_it_says_whatever_it_is_called(ada: Person, path: str) -> None:
+    (ada.folder / path).write_bytes(ada.db.read_bytes())
+    ada.commit()
+    assert look(ada).ok
+    assert look(ada).path == path
+
+
+LEFT_IN_ITS_PLACE = {
+    b"": "is not a registry",
+    b"version https://git-lfs.github.com/spec/v1\n": "is a Git LFS pointer",
+    b"<<<<<<< HEAD\n": "conflict marks",
+    b"SQLite format 3\0 of another program": "is not a registry",
+}
+
+
+@pytest.mark.parametrize("data", LEFT_IN_ITS_PLACE)
+def test_what_is_no_registry_any_more_is_a_broken_rule(ada: Person, data: bytes) -> None:
+    ada.db.write_bytes(data)
+    ada.commit()
+    (broken,) = look(ada).broken
+    assert LEFT_IN_ITS_PLACE[data] in broken
+
+
+def test_a_file_that_was_cut_off_is_a_broken_rule(ada: Person) -> None:
+    data = ada.db.read_bytes()
+    ada.db.write_bytes(data[: len(data) // 2])
+    ada.commit()
+    assert look(ada).broken
+
+
+def test_a_registry_that_is_gone_is_a_broken_rule(ada: Person) -> None:
     ada.git("rm", "--quiet", "ifp.db")
     ada.git("commit", "--quiet", "--message", "gone")
     assert look(ada).broken[0].startswith("the registry is gone")
@@ -251,6 +160,23 @@ def test_a_broken_rule_ends_with_1_and_an_unknown_commit_with_3(ada: Person, cli
     said = cli("git", "check", "nowhere..HEAD")
     assert said.code == 3
     assert "fetch-depth: 0" in said.err
+
+
+@pytest.mark.parametrize("span", ["", "..", "..HEAD", "...HEAD"])
+def test_a_range_without_a_beginning_is_refused_since_an_empty_variable_would_pass(ada: Person, span: str) -> None:
+    with pytest.raises(UsageError, match=r"write BASE\.\.HEAD"):
+        commits(Repository(ada.folder), span)
+
+
+def test_a_registry_that_was_named_must_be_there(ada: Person, cli: Callable[..., Any], monkeypatch: Any) -> None:
+    monkeypatch.chdir(ada.folder)
+    (ada.folder / "other.txt").write_text("x")
+    ada.save("two")
+    said = cli("git", "check", "base", "--db", "typo.db")
+    assert said.code == 3
+    assert "has a file typo.db" in said.err
+    assert "New versions" in cli("git", "check", "base", "--db", "ifp.db").out
+    assert cli("git", "check", "HEAD", "--db", "ifp.db").out == "No registry changes.\n"
 
 
 def test_three_dots_begin_where_the_two_part(ada: Person) -> None:
@@ -300,9 +226,6 @@ def test_the_ready_workflow_reviews_a_pull_request(ada: Person, tmp_path: Path) 
 
 
 def surroundings(summary: Path) -> dict[str, str]:
-    import os
-    import sys
-
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return os.environ | {"GITHUB_BASE_REF": "main", "GITHUB_STEP_SUMMARY": str(summary), "PATH": path}
 

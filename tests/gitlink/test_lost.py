@@ -125,6 +125,7 @@ def test_what_came_after_a_revert_is_kept_beside_what_is_brought_back(ada: Perso
 
 def test_heads_noted_by_the_hook_are_enough(ada: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(anchors, "QUICKLY", 0)
+    ada.git("config", "--unset", "core.hooksPath")
     ada.register("two")
     ada.git("commit", "--quiet", "--all", "-m", "two")
     revert(ada)

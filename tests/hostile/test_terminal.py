@@ -177,6 +177,9 @@ exposure fraud
 events
 events --csv
 events --kind $EVIL
+events --since sha256:$EVIL
+events --follow --since $EVIL
+events --follow --model $EVIL
 verify
 checkout fraud@v1 out
 checkout fraud@v1 $EVILFILE
@@ -185,7 +188,11 @@ trust --list
 data hash train.csv
 data hash $EVILFILE
 resolve fraud
+resolve fraud --shell
 deployed fraud --environment $EVIL
+deployed fraud@v2 --environment eu --replaces $EVIL --at $EVIL
+deployed fraud@v2 --environment eu
+deployed fraud@v3 --environment eu --replaces fraud@v3
 register fraud m --data train.csv --schema schema.json --param $EVIL=1 --tag t
 register fraud $EVILFILE
 register $EVIL m

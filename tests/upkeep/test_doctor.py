@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -251,3 +253,21 @@ def test_a_folder_that_can_not_be_written_is_told() -> None:
             place.chmod(0o755)
     assert ("read-only", HINT) in kinds(found)
     assert set(kinds(found)) <= {("read-only", HINT), ("no-access", PROBLEM)}  # root's home can't be looked into
+
+
+def test_a_promotion_that_no_environment_acknowledged_is_told(two: ifp.Registry, cli: Callable[..., Any]) -> None:
+    fraud = two.model("fraud")
+    first, second = fraud.get("v1").digest[:19], fraud.get("v2").digest[:19]
+    assert examine(two.path) == Examination(()), "nobody says where this model is served"
+    fraud.deployed("v2", "lab")
+    fraud.deployed("v1", "it's eu")
+    assert examine(two.path) == Examination(()), "what was never in production may be served elsewhere"
+    fraud.promote("v2", "production", force=True, reason="better")
+    fraud.deployed("v2", "lab", stopped=True)
+    missing, left = examine(two.path).findings
+    assert (missing.kind, missing.severity, left.kind, left.severity) == ("not-deployed", HINT, "still-deployed", HINT)
+    assert left.fix.endswith(f"""ifp deployed fraud@{first} --environment 'it'"'"'s eu' --stopped""")
+    command = missing.fix.partition("then ifp ")[2]
+    assert command.startswith(f"deployed fraud@{second} --environment ")
+    assert cli(*shlex.split(command)).code == 0
+    assert examine(two.path) == Examination(())
