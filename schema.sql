@@ -261,6 +261,7 @@ CREATE INDEX event_stage ON event(model, version, at) WHERE to_stage IS NOT NULL
 CREATE INDEX event_production ON event(model, at) WHERE to_stage = 'production';
 CREATE INDEX event_policy ON event(model, at) WHERE kind = 'policy_set';
 CREATE INDEX event_approved ON event(model, version) WHERE kind = 'approved';
+CREATE INDEX event_deployed ON event(model, at) WHERE kind = 'deployed';
 
 -- When an event that another registry brought (a merge) was put into this file; no row: it was written here. What one file
 -- knows of its own past: two equal registries may differ in it.
@@ -416,6 +417,23 @@ UNION ALL
 SELECT m.model, m.version, m.run, 'archived', d.at, n.at, d.actor, NULL, d.reason, 'sha256:' || lower(hex(d.id))
   FROM move m JOIN event d ON d.key = m.next_entry LEFT JOIN event n ON n.key = m.next_move
  WHERE m.stage = 'production' AND d.version <> m.version AND (n.key IS NULL OR (d.at, d.id) < (n.at, n.id));
+
+-- What each environment says that it served of each model, from when to when (until is NULL: still), and who said so. It
+-- serves one version at a time: from the time of one 'deployed' event until that of the next, or of one that it stopped.
+CREATE VIEW deployments AS
+WITH said AS (
+  SELECT e.model, json_extract(e.body, '$.detail.environment') AS environment, e.version, e.run, e.actor, e.at, e.id,
+         coalesce(json_extract(e.body, '$.detail.since'), e.at) AS since,
+         iif(json_extract(e.body, '$.detail.stopped'), NULL, e.version) AS serves
+    FROM event e WHERE e.kind = 'deployed'),
+after AS (
+  SELECT *, lag(serves) OVER (PARTITION BY model, environment ORDER BY since, at, id) AS served FROM said),
+change AS (
+  SELECT *, lead(since) OVER (PARTITION BY model, environment ORDER BY since, at, id) AS until
+    FROM after WHERE serves IS NOT served)
+SELECT model, environment, version, run, since, until, actor, 'sha256:' || lower(hex(id)) AS event
+  FROM change WHERE serves IS NOT NULL
+ ORDER BY since, at, id;
 
 -- What was in production, from when to when, trained on what, approved by whom: the auditor's view.
 CREATE VIEW production_history AS

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from .history.explain import Explanation, Step
     from .model import Model
     from .policy import Policy
-    from .records import Artifact, Code, Dataset, Event, Measurement, ModelSummary, Parent, Run, Version
+    from .records import Artifact, Code, Dataset, Deployment, Event, Measurement, ModelSummary, Parent, Run, Version
     from .tracking import TrackedRun, track
 
 _HOME = {
@@ -59,7 +59,7 @@ _HOME = {
     "model": "Model",
     "policy": "Policy",
     "answers": "Change Check Interval Kin Node Verdict",
-    "records": "Artifact Code Dataset Event Measurement ModelSummary Parent Run Version",
+    "records": "Artifact Code Dataset Deployment Event Measurement ModelSummary Parent Run Version",
     "desk": "Registry init open",
     "tracking": "TrackedRun track",
 }
@@ -86,6 +86,7 @@ __all__ = [  # noqa: RUF022  # by task: a newcomer reads it
     "Check",
     "Code",
     "Dataset",
+    "Deployment",
     "Event",
     "Explanation",
     "Feature",

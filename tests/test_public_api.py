@@ -21,6 +21,7 @@ PUBLIC = {
         "Check",
         "Code",
         "Dataset",
+        "Deployment",
         "Event",
         "Explanation",
         "Feature",

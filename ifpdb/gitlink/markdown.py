@@ -14,7 +14,7 @@ from .check import Review
 
 def code(text: str) -> str:
     """Text as a code span, inside of which nothing is markup, a link or a mention; '' stays ''."""
-    shown = re.sub(r"\s+", " ", printable(text)).strip().replace("|", "\\|")
+    shown = re.sub(r"\s+", " ", printable(text)).strip()
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
     space = " " if "`" in (shown[:1], shown[-1:]) else ""
     return f"{fence}{space}{shown}{space}{fence}" if shown else ""
@@ -82,4 +82,4 @@ def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[s
     line: Callable[[Iterable[str]], str] = lambda cells: f"| {' | '.join(cells)} |"  # noqa: E731
     yield line(headings)
     yield line("---" for _ in headings)
-    yield from (line(map(code, row)) for row in rows)
+    yield from (line(code(cell).replace("|", "\\|") for cell in row) for row in rows)  # cells part before code does

@@ -367,9 +367,15 @@ def _number_by_sqlite(path: Path) -> int:
 
     Read with SQLite's locks: the first page of a file that another process is just writing may promise pages to come.
     """
-    uri = f"file:{quote(str(path.absolute()))}?mode=rw"
+    uri = f"file:{quote(os.fsencode(path.absolute()))}?mode=rw"
     with closing(sqlite3.connect(uri, uri=True, timeout=_SLICE, isolation_level=None)) as connection:
         return _number(connection)
+
+
+def begin_reading(connection: sqlite3.Connection) -> None:
+    """See one state of a file from now on, for as long as the connection is open: its writers wait."""
+    connection.execute("BEGIN")
+    _number(connection)  # takes the lock
 
 
 def _number(connection: sqlite3.Connection) -> int:
@@ -401,7 +407,7 @@ def _open(path: Path, *, readonly: bool) -> sqlite3.Connection:
 
 
 def _open_as(path: Path, mode: str) -> sqlite3.Connection:
-    uri = f"file:{quote(str(path.absolute()))}?mode={mode}"
+    uri = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
     connection = sqlite3.connect(
         uri, uri=True, timeout=_SLICE, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS
     )

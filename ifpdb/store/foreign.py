@@ -8,6 +8,7 @@ whoever takes them over. https://www.sqlite.org/security.html has the reasons fo
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -74,8 +75,7 @@ def _read(source: Path, called: Path) -> Connection:
         return _copied(source, called)
     connection = _readonly(source)
     try:
-        connection.execute("BEGIN")
-        connection.execute("SELECT 1 FROM sqlite_schema").fetchone()  # takes the lock
+        db.begin_reading(connection)
     except BaseException as error:
         connection.close()
         _say_interrupted(error, called)
@@ -84,7 +84,7 @@ def _read(source: Path, called: Path) -> Connection:
 
 
 def _readonly(source: Path) -> Connection:
-    uri = f"file:{quote(str(source.absolute()))}?mode=ro"
+    uri = f"file:{quote(os.fsencode(source.absolute()))}?mode=ro"
     return sqlite3.connect(uri, uri=True, timeout=TIMEOUT, isolation_level=None)
 
 

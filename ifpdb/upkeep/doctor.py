@@ -20,7 +20,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from .. import settings, times
+from .. import digest, settings, times
 from ..desk import Registry
 from ..errors import IfpError, Refused
 from ..gitlink import setup
@@ -29,6 +29,7 @@ from ..records import Deployment
 from ..store import claims, db, foreign, live
 from ..store.explaining import TIMEOUT, explain
 from ..store.filesystem import network_kind
+from .anchors import in_commits
 
 PROBLEM, HINT = "problem", "hint"
 CLOCK = 60_000_000
@@ -326,6 +327,16 @@ def git_clone(place: Place) -> Iterator[Finding]:
         yield Finding("git-shallow", HINT, why, "git fetch --unshallow")
 
 
+def lost_events(place: Place) -> Iterator[Finding]:
+    noted = in_commits(place.path) if place.in_git and not place.problem else {}
+    known = {digest.to_text(id) for (id,) in place.rows("SELECT id FROM event")} if noted else set()
+    lost = [where for head, where in noted.items() if head not in known]
+    if lost:
+        others = f" and {len(lost) - 1} others" if lost[1:] else ""
+        why = f"the log lacks what it had {lost[0]}{others}: a revert or a merge lost it"
+        yield Finding("git-lost", PROBLEM, why, "ifp git recover, then commit")
+
+
 def trust_folder(_place: Place) -> Iterator[Finding]:
     import platformdirs
 
@@ -342,6 +353,6 @@ def _tighten(folder: Path) -> None:
 
 CHECKS: tuple[Callable[[Place], Iterator[Finding]], ...] = (
     *(machine, journal, readable, older_schema, folder, network, missing_blobs, copies),
-    *(dead_runs, clock, unacknowledged, git_tracking, git_attributes, git_clone, trust_folder),
+    *(dead_runs, clock, unacknowledged, git_tracking, git_attributes, git_clone, lost_events, trust_folder),
 )
 """In the order in which their findings are shown."""

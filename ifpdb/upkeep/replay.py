@@ -19,13 +19,18 @@ from ..store import series
 PARENTS = "SELECT 'sha256:' || lower(hex(id)), body FROM event"
 TRIGGERS = "SELECT name FROM sqlite_schema WHERE type = 'trigger'"
 FORGET = "DELETE FROM event WHERE 'sha256:' || lower(hex(id)) NOT IN (SELECT value FROM json_each(?))"
-LATER_RUNS = "UPDATE run SET version = NULL, registered_at = NULL WHERE registered_at > ?"
-NO_STAGES = "UPDATE version SET stage = NULL"
-STAGES = "UPDATE version SET stage = (SELECT stage FROM stage_by_log s WHERE s.version = version.key)"
+OTHER_RUNS = """
+    UPDATE run SET version = NULL, registered_at = NULL
+     WHERE version IS NOT NULL AND id NOT IN (SELECT run FROM event WHERE kind = 'registered')"""
+NO_PRODUCTION = "UPDATE version SET stage = NULL WHERE stage = 'production'"
+STAGES = """
+    UPDATE version SET stage = (SELECT stage FROM stage_by_log s WHERE s.version = version.key)
+     WHERE sha256 IN (SELECT version FROM event WHERE to_stage = 'production')"""
 METRICS = """
     SELECT x.rowid, x.run, x.name, x.dataset, x.series, r.id, coalesce('sha256:' || nullif(lower(hex(d.digest)), ''), d.pointer)
-      FROM metric x JOIN run r ON r.key = x.run JOIN model m ON m.key = r.model LEFT JOIN dataset d ON d.key = x.dataset
-     WHERE m.name = ?"""
+      FROM metric x JOIN run r ON r.key = x.run LEFT JOIN dataset d ON d.key = x.dataset
+      JOIN version v ON v.key = r.version JOIN model m ON m.key = v.model
+     WHERE m.name = ? AND (v.stage = 'production' OR v.sha256 = ?)"""
 NO_METRIC = "DELETE FROM metric WHERE rowid = ?"
 MEASURED = "SELECT 'sha256:' || lower(hex(id)), run, at, body FROM event WHERE kind = 'measured' AND model = ?"
 
@@ -55,8 +60,8 @@ def as_it_was(tx: Connection, event: Event, parents: Mapping[str, list[str]]) ->
             copy.execute(f'DROP TRIGGER "{name}"')
         later = _measured_since(copy, event, past)
         copy.execute(FORGET, (json.dumps(sorted(past)),))
-        copy.execute(LATER_RUNS, (event.at,))
-        copy.execute(NO_STAGES)  # one after the other there could be two in production
+        copy.execute(OTHER_RUNS)
+        copy.execute(NO_PRODUCTION)  # one after the other there could be two in production
         copy.execute(STAGES)
         _cut_metrics(copy, event, later)
         yield copy
@@ -73,9 +78,9 @@ def _measured_since(copy: Connection, event: Event, past: set[str]) -> set[tuple
 
 
 def _cut_metrics(copy: Connection, event: Event, later: set[tuple[str, str, str | None, int]]) -> None:
-    """Take away the points that came after the event, or that only another branch had."""
+    """Take away the points that came after the event, or that only another branch had, of the two that the gate compares."""
     end = times.to_microseconds(event.at)
-    for row, run, name, dataset, packed, run_id, identity in copy.execute(METRICS, (event.model,)).fetchall():
+    for row, run, name, dataset, packed, run_id, identity in copy.execute(METRICS, (event.model, event.version)).fetchall():
         values, steps, moments = series.unpack(packed)
         kept = [
             number for number, moment in enumerate(moments) if moment <= end and (run_id, name, identity, moment) not in later

@@ -88,7 +88,7 @@ def test_every_command_that_prints_json_is_on_the_page() -> None:
 
 @pytest.fixture
 def busy(two: ifp.Registry, folder: Path) -> ifp.Registry:
-    """What the page's example lines need: fraud v1 in production and served, v2 served as well, and a run that registered nothing."""
+    """What the page's example lines need: fraud v1 in production and served, v2 served too, a run that registered nothing."""
     (folder / "batch.csv").write_text("amount,country\n1,DE\n")
     (folder / "policy.yaml").write_text("validation:\n  min_f1: 0.9\napprovals: {required: 1}\n")
     with ifp.track("fraud", data="train.csv") as run:

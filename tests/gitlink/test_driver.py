@@ -11,7 +11,6 @@ from person import Person, apart, begin
 
 from ifpdb.errors import MergeConflict, NotFound
 from ifpdb.gitlink import driver
-from ifpdb.gitlink.lost import find
 
 Cli = Callable[..., Any]
 Act = Callable[[Person, str], None]

@@ -70,6 +70,20 @@ def test_what_another_branch_knew_does_not_judge_this_one(ada: Person) -> None:
     assert look(ada).broken == ()
 
 
+def test_who_made_the_same_version_on_another_branch_may_have_approved_it_here(ada: Person) -> None:
+    rules = {"validation": {"min_f1": 0.9}, "approvals": {"required": 1, "not_author": True}}
+    with ada.open() as registry:
+        registry.model("fraud").set_policy(rules)
+    ada.commit("approvals")
+    bob = clone(ada, "bob")
+    bob.register("two", metrics={"f1": 0.93})
+    bob.commit("bob's")
+    promote(ada, "two", 0.93, approved_by="bob")
+    ada.commit("ada's")
+    ada.git("pull", "--quiet", "--no-rebase", "--no-edit", str(bob.folder), "main")
+    assert look(ada).broken == ()
+
+
 def test_a_promotion_that_knew_nothing_of_the_other_branchs_policy_is_worth_a_look(ada: Person) -> None:
     bob = clone(ada, "bob")
     with bob.open() as registry:

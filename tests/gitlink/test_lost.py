@@ -13,6 +13,7 @@ from person import Person, apart, begin
 from ifpdb.errors import NotFound
 from ifpdb.gitlink import driver, lost
 from ifpdb.upkeep import anchors
+from ifpdb.upkeep.doctor import examine
 
 Cli = Callable[..., Any]
 
@@ -49,12 +50,14 @@ def test_what_is_lost_is_noticed_and_brought_back(ada: Person, commands: Sequenc
     all_that_was = {both[0]} if "HEAD~" in commands[0] else set(both)
     assert ada.weights() == {"one", "two", "three"} - gone - ({"two"} if len(all_that_was) == 1 else set())
     assert set(ada.problems()) == {"anchor"}
+    assert "git-lost" in {finding.kind for finding in examine(ada.db).findings}
     assert set(found(ada))
     lost.recover(ada.db)
     assert ada.digest() == ada.united(*all_that_was)
     assert ada.problems() == []
     assert ada.status() == ["M ifp.db"]
     assert found(ada) == []
+    assert "git-lost" not in {finding.kind for finding in examine(ada.db).findings}
 
 
 def test_an_octopus_that_git_gives_up_changes_nothing(ada: Person) -> None:

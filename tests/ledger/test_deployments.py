@@ -164,3 +164,25 @@ def test_at_tells_where_a_version_was_served_and_what_was_served_beside_it(fraud
         "until": "2026-01-01T12:00:00.000000Z",
         "actor": "ada",
     }
+
+
+def test_the_view_says_the_same(fraud: ifp.Model, clock: Clock) -> None:
+    for hour, (ref, environment, given) in enumerate(
+        [
+            ("v1", "eu", {}),
+            ("v1", "us", {}),
+            ("v2", "eu", {}),
+            ("v2", "eu", {"stopped": True}),
+            ("v2", "eu", {}),
+            ("v1", "eu", {"at": "2026-01-01T10:30:00Z"}),
+            ("v2", "us", {"at": "2026-01-01T09:00:00Z"}),
+            ("v1", "us", {"stopped": True, "at": "1 minute ago"}),
+        ]
+    ):
+        clock(f"2026-01-01T{11 + hour}:00:00Z")
+        fraud.deployed(ref, environment, **given)
+    with fraud.registry.reading() as tx:
+        found = deployments.intervals(tx, "fraud")
+    rows = fraud.registry.sql("SELECT environment, version AS digest, run, since, until, actor FROM deployments")
+    assert [one.as_dict() for one in found] == rows
+    assert len(rows) == 5
