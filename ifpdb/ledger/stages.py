@@ -68,17 +68,20 @@ def was_in_production(tx: sqlite3.Connection, version: int) -> bool:
     return tx.execute(WAS_IN_PRODUCTION, (version,)).fetchone() is not None
 
 
-ENTRIES = "SELECT version, kind FROM event WHERE model = ? AND to_stage = 'production' ORDER BY at, id"
+ENTRIES = """
+    SELECT version, kind, json_extract(body, '$.detail.settles') FROM event WHERE model = ? AND to_stage = 'production'
+     ORDER BY at, id"""
 BY_DIGEST = "SELECT v.key FROM version v JOIN model m ON m.key = v.model WHERE v.sha256 = ? AND m.name = ?"
 
 
 def version_before(tx: sqlite3.Connection, model: str) -> int | None:
     """What a rollback without a target goes to: the last production version before today's that was not itself left
-    by a rollback the last time it was left."""
+    by a rollback the last time it was left, nor decided against in a merge since."""
     entered, rolled_away = list[str](), dict[str, bool]()
-    for version, kind in tx.execute(ENTRIES, (model,)):
+    for version, kind, settles in tx.execute(ENTRIES, (model,)):
         if entered and entered[-1] != version:
             rolled_away[entered[-1]] = kind == "rolled_back"
+        rolled_away.update({other: True for other in json.loads(settles or "[]") if other not in (None, version)})
         entered.append(version)
     today = production(tx, model)
     current = to_text(tx.execute(PLACE, (today,)).fetchone()[1]) if today is not None else None

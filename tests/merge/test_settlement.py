@@ -79,9 +79,15 @@ def test_history_and_rollback_go_on_from_what_was_settled(rivals: Two, unite: Un
     assert held[1:] == [("10:00", "11:00"), ("11:00", "12:00"), ("12:00", None)]
     assert ours.model("fraud").history()[-1].approved_by == ("grace",)
     clock("2026-01-01T13:00:00Z")
-    assert ours.model("fraud").rollback(reason="complaints").ordinal == 3
+    assert ours.model("fraud").rollback(reason="complaints").ordinal == 1, "v3 was decided against"
     assert not unite(theirs, ours).settled
-    assert production(theirs) == 3
+    assert production(theirs) == 1
+
+
+def test_a_rollback_after_taking_theirs_goes_past_ours_as_well(rivals: Two, unite: Unite) -> None:
+    ours, theirs = rivals
+    unite(ours, theirs, prefer=["theirs"])
+    assert ours.model("fraud").rollback(reason="complaints").ordinal == 1
 
 
 def test_the_same_promotion_on_both_sides_is_no_conflict(two: ifp.Registry, clone: Clone, unite: Unite) -> None:
