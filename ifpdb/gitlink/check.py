@@ -7,7 +7,6 @@ production is asked again, as the registry was then. Blobs aren't in git: their 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -207,10 +206,9 @@ def _look(registry: Registry, span: Range, path: str, log: Sequence[Event], know
         heads = tx.execute("SELECT count(*) FROM head").fetchone()[0]
     if heads > 1:
         noted.append(f"the log has {heads} heads: a merge that no event has followed yet")
-    found = {
-        event.id: registry.run(event.run) for event in added if event.kind == "registered" and event.to_stage and event.run
+    versions = {
+        event.id: registry.resolve(event.run) for event in added if event.kind == "registered" and event.to_stage and event.run
     }
-    versions = {id: registry.resolve(run.id) for id, run in found.items()}
     noted += [f"{one.name} is partial: it lacks its {', '.join(one.missing)}" for one in versions.values() if one.missing]
     return Review(path, added, versions, tuple(broken), tuple(dict.fromkeys(noted)))
 
@@ -233,21 +231,16 @@ def _lost(span: Range, events: Collection[str]) -> Iterator[str]:
     yield f"{count} lost that the log had before, and it is append-only: ifp git recover brings back{hint}"
 
 
-def _lost_on_the_way(span: Range, path: str, here: Collection[str], noted: list[str]) -> Iterator[str]:
+def _lost_on_the_way(span: Range, path: str, here: set[str], noted: list[str]) -> Iterator[str]:
     """What a commit of the range noted that its end lacks; commits that noted nothing are worth a look."""
     which = (f"{span.base}..{span.head}", "--", f":(top,literal){path}")
     told = span.repository.run("log", "--full-history", "--no-merges", f"--format={anchors.FORMAT}", *which)
     silent = list[str]()
     for commit, _, message in (entry.strip().partition(" ") for entry in os.fsdecode(told).split("\0")[1:]):
-        notes = [note.strip() for note in message.split("\x1f")]
-        heads = {head for note in notes if note.endswith(f" ({path})") or note[-1:] != ")" for head in HEAD.findall(note)}
-        if not HEAD.search(message):
+        if "sha256:" not in message:
             silent.append(commit[:10])
-        elif not heads.issubset(here):
+        elif not here.issuperset(anchors.heads_noted(message, path)):
             yield f"events are lost that commit {commit[:10]} had: ifp git recover {commit[:10]} brings back"
     if silent:
         more = f" and {len(silent) - 1} more" if len(silent) > 1 else ""
         noted.append(f"no heads are noted in the message of {silent[-1]}{more}: ifp git install does so in each clone")
-
-
-HEAD = re.compile(r"sha256:[0-9a-f]{64}\b")

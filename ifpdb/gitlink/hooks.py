@@ -20,8 +20,8 @@ from ..errors import IntegrityError
 from ..store import foreign
 from ..store.explaining import reachable
 from ..store.repository import Repository
+from ..upkeep.anchors import TRAILER
 
-TRAILER = "Ifp-Heads"
 _NOTED = re.compile(rb"^Ifp-Heads: sha256:.*\n?", re.M)
 _SCISSORS = re.compile(rb"^.{1,9} ?-{24} >8 -{24}$", re.M)
 _HEADS = "SELECT id FROM head ORDER BY id"

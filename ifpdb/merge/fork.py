@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from sqlite3 import Connection
 
@@ -65,6 +65,7 @@ def fork(tx: Connection, theirs: Connection, *, called: str, clock: str) -> Fork
         found.append(event)
         at[event.id], bodies[event.id] = event.at, body
         waiting += map(digest.to_bytes, event.parents)
+    _check_heads(tx, theirs, seen, called)
     found.sort(key=order)
     for event in found:
         if any((at.get(parent) or _time_of(tx, parent)) >= event.at for parent in event.parents):
@@ -78,6 +79,22 @@ def fork(tx: Connection, theirs: Connection, *, called: str, clock: str) -> Fork
         )
     has_news = not all(_has(theirs, digest.to_bytes(head)) for (head,) in tx.execute(HEADS))
     return Fork(tuple(found), bodies, related, has_news, theirs)
+
+
+IDS = "SELECT id FROM event ORDER BY id"
+
+
+def _check_heads(tx: Connection, theirs: Connection, seen: Collection[bytes], called: str) -> None:
+    """See that their heads lead to everything that ours lacks: what isn't found from them would be left out in silence."""
+    ours = tx.execute(IDS)
+    here = next(ours, (b"\xff" * 33,))[0]
+    for (id,) in theirs.execute(IDS):
+        while here < id:
+            here = next(ours, (b"\xff" * 33,))[0]
+        if here != id and id not in seen:
+            raise IntegrityError(
+                f"{called}: its heads don't lead to the event {digest.to_text(id)[:19]}: see ifp --db {called} verify"
+            )
 
 
 def order(event: Event) -> tuple[str, str]:

@@ -60,7 +60,7 @@ def noted(repository: Repository, path: str) -> Iterator[Noted]:
         if not revision.strip("0") or (commit, revision) in seen:
             continue
         seen.add((commit, revision))
-        heads = tuple(head for note in message.split("\x1f") for head in _heads_noted(note, path))
+        heads = heads_noted(message, path)
         if not heads and left > 0:
             data = _bytes(repository, revision)
             left -= len(data)
@@ -77,10 +77,11 @@ def _bytes(repository: Repository, revision: str) -> bytes:
         return b""
 
 
-def _heads_noted(note: str, path: str) -> list[str]:
-    """The heads in a trailer; none where it says that they are another registry's, which changed in the same commit."""
-    heads, _, whose = note.strip().partition(" (")
-    return re.findall(r"sha256:[0-9a-f]{64}\b", heads) if whose in ("", f"{path})") else []
+def heads_noted(message: str, path: str) -> tuple[str, ...]:
+    """The heads in what FORMAT gives of a message, but for those that are another registry's, changed in the same commit."""
+    notes = (note.strip().partition(" (") for note in message.split("\x1f"))
+    ours = (heads for heads, _, whose in notes if whose in ("", f"{path})"))
+    return tuple(head for heads in ours for head in re.findall(r"sha256:[0-9a-f]{64}\b", heads))
 
 
 def heads_in(data: bytes) -> tuple[str, ...]:

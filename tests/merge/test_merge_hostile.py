@@ -116,6 +116,10 @@ CRAFTED: dict[str, Change] = {
     "an event's id as text": sql("UPDATE event SET id = 'x' WHERE kind = 'labelled'"),
     "an event's body as a number": sql("UPDATE event SET body = 7 WHERE kind = 'labelled'"),
     "a head that is no digest": sql("UPDATE head SET id = 'master'"),
+    "no head": sql("DELETE FROM head"),
+    "a head that leaves the newest events out": sql(
+        "UPDATE head SET id = (SELECT 'sha256:' || lower(hex(id)) FROM event ORDER BY at LIMIT 1)"
+    ),
     "a parent cut off": sql("DELETE FROM event WHERE kind = 'measured'"),
     "an event without its label": retold("labelled", lambda event: event["detail"].pop("label")),
     "an event with a label of a wrong type": retold("labelled", lambda event: event["detail"].update(label=[1])),
