@@ -6,6 +6,7 @@ Bytes are made durable before the transaction that names them begins.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,6 +20,8 @@ from .capture.schema.features import read_schema
 from .errors import Conflict, NotFound, UsageError
 from .ledger import datasets as dataset_rows
 from .ledger import deployments, events, facts, lineage, metrics, resolve, runs, versions
+from .outbox.letters import Box, Posting
+from .outbox.waking import wake
 from .reader import Reader
 from .records import Artifact, Code, Dataset, Deployment, Parent, Version
 from .store import claims, live
@@ -51,12 +54,15 @@ class Registry(Reader):
     def writing(self) -> Iterator[tuple[Connection, events.Author]]:
         """A transaction for writing, with its author; seals first what runs that died have left."""
         actor = self.actor
-        with self._db.write() as tx:
+        box = Box(self.blobs.root, self.path)
+        with Posting(box) as posting, self._db.write() as tx:
             by = events.Author(actor, *settings.time_now())
             buried = self._bury(tx, by)
             yield tx, by
+            posting.write(box.address(tx, by.written, now=time.time()))
         for run in buried:
             live.forget(self.blobs.root, run)
+        wake(box, self.path)
 
     def _bury(self, tx: Connection, by: events.Author) -> list[str]:
         """Seal the points of runs whose process is gone and end them as killed; their ids."""

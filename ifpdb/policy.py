@@ -24,6 +24,8 @@ LONGEST = 50_000
 _LOWER_IS_BETTER = re.compile(
     r"(?!neg_)(.*[_-])?((rmse|mae|mse|mape|smape|rmsle|msle|perplexity|brier)([_-].*)?|error|m?logloss|loss)", re.I
 )
+NOTIFY = ("notify_on_fail", "notify_on_promote", "notify_on_rollback")
+"""The keys whose targets are told when the gate refuses, when a version enters production, and at a rollback."""
 _TARGET = re.compile(r"slack:#?\S+|(hook|exec):[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -50,6 +52,8 @@ class Policy:
     beats_production: tuple[tuple[str, float], ...] = ()
     promote_on_pass: str | None = None
     notify_on_fail: tuple[str, ...] = ()
+    notify_on_promote: tuple[str, ...] = ()
+    notify_on_rollback: tuple[str, ...] = ()
     approvals_required: int = 0
     approvals_not_author: bool = False
 
@@ -62,8 +66,7 @@ class Policy:
             validation["beats_production"] = dict(self.beats_production)
         if self.promote_on_pass:
             validation["promote_on_pass"] = self.promote_on_pass
-        if self.notify_on_fail:
-            validation["notify_on_fail"] = list(self.notify_on_fail)
+        validation |= {key: list(targets) for key in NOTIFY if (targets := getattr(self, key))}
         document: dict[str, Any] = {"validation": validation}
         if self.approvals_required or self.approvals_not_author:
             document["approvals"] = {"required": self.approvals_required, "not_author": self.approvals_not_author}
@@ -131,7 +134,7 @@ def from_event(document: Mapping[str, Any]) -> Policy:
         dataset_name=dataset.get("name"),
         beats_production=tuple((metric, float(by)) for metric, by in validation.get("beats_production", {}).items()),
         promote_on_pass=validation.get("promote_on_pass"),
-        notify_on_fail=tuple(validation.get("notify_on_fail", ())),
+        **{key: tuple(validation.get(key, ())) for key in NOTIFY},
         approvals_required=approvals.get("required", 0),
         approvals_not_author=approvals.get("not_author", False),
     )
@@ -250,6 +253,8 @@ def _validate(document: Any, source: str, line_of: Any) -> Policy:
         beats_production: dict[str, FiniteFloat] = Field(default_factory=dict)
         promote_on_pass: str | None = Field(default=None, pattern=r"^production\z")
         notify_on_fail: str | list[str] = Field(default_factory=list)
+        notify_on_promote: str | list[str] = Field(default_factory=list)
+        notify_on_rollback: str | list[str] = Field(default_factory=list)
 
     class Approvals(BaseModel):
         model_config = ConfigDict(extra="forbid", strict=True)
@@ -287,17 +292,17 @@ def _validate(document: Any, source: str, line_of: Any) -> Policy:
         why = "is no key of a policy" if first["type"] == "extra_forbidden" else first["msg"]
         raise fail(path, why) from None
     rules = parsed.validation
-    targets = [rules.notify_on_fail] if isinstance(rules.notify_on_fail, str) else rules.notify_on_fail
-    for target in targets:
-        if not _TARGET.fullmatch(target):
-            raise fail(("validation", "notify_on_fail"), f"{target!r} is not slack:#channel, hook:NAME or exec:NAME")
+    notified = {key: (said,) if isinstance(said := getattr(rules, key), str) else tuple(said) for key in NOTIFY}
+    for key, targets in notified.items():
+        if wrong := [target for target in targets if not _TARGET.fullmatch(target)]:
+            raise fail(("validation", key), f"{wrong[0]!r} is not slack:#channel, hook:NAME or exec:NAME")
     return Policy(
         bounds=_bounds(rules.bounds),
         dataset=rules.dataset,
         dataset_name=rules.dataset,
         beats_production=tuple(rules.beats_production.items()),
         promote_on_pass=rules.promote_on_pass,
-        notify_on_fail=tuple(targets),
+        **notified,
         approvals_required=parsed.approvals.required if parsed.approvals else 0,
         approvals_not_author=parsed.approvals.not_author if parsed.approvals else False,
     )

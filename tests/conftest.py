@@ -27,10 +27,13 @@ SCHEMA: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of its own for each test: no user's trust list, git identity or IFP_… variable reaches it."""
+    """A home of its own for each test: no user's trust list, git identity or IFP_… variable reaches it, and
+    no process of its own delivers notifications."""
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
+    monkeypatch.setenv("IFP_OUTBOX", "off")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(folder / "gitconfig"))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     for name in ("IFP_DB", "IFP_NOW", "IFP_TRACEBACK"):

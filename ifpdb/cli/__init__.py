@@ -77,6 +77,7 @@ SECTIONS = {
     "Deploy": {
         "resolve": "deploying",
         "deployed": "deploying",
+        "outbox": "notifying",
     },
 }
 """Commands by task, with the module of this package that has them."""

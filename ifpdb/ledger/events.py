@@ -10,7 +10,7 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from .. import digest, times
@@ -19,11 +19,15 @@ from ..records import Event
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who writes in one transaction, and when. `clock` is the clock's own time where `now` was set by hand."""
+    """Who writes in one transaction, and when. `clock` is the clock's own time where `now` was set by hand.
+
+    `written` are the events of the transaction so far.
+    """
 
     actor: str
     now: str
     clock: str | None = None
+    written: list[Event] = field(default_factory=list, compare=False)
 
 
 INSERT_EVENT = "INSERT INTO event (id, body) VALUES (?, ?)"
@@ -65,7 +69,7 @@ def append(
     body = digest.canonical({key: value for key, value in fields.items() if value is not None})
     identity = hashlib.sha256(body).digest()
     tx.execute(INSERT_EVENT, (identity, body.decode()))
-    return Event(
+    event = Event(
         digest.to_text(identity),
         tuple(parents),
         moment,
@@ -79,6 +83,8 @@ def append(
         reason,
         detail,
     )
+    by.written.append(event)
+    return event
 
 
 def heads(tx: sqlite3.Connection) -> list[str]:
@@ -106,6 +112,15 @@ def select(
     query = SELECT.format(" AND ".join(CLAUSES[name] for name in given) or "TRUE")
     for identity, body in tx.execute(query, tuple(given.values())):
         yield from_body(identity, body)
+
+
+FIND = "SELECT id, body FROM event WHERE id = ?"
+
+
+def find(tx: sqlite3.Connection, id: str) -> Event | None:
+    """The event with an id, or None."""
+    row = tx.execute(FIND, (digest.to_bytes(id),)).fetchone()
+    return from_body(*row) if row else None
 
 
 def from_body(identity: bytes, body: str) -> Event:

@@ -22,6 +22,7 @@ from ifpdb.gitlink import check as check_range
 from ifpdb.gitlink import hooks, setup
 from ifpdb.history import bisect, blame, explain
 from ifpdb.merge import disagreement, settlement, union
+from ifpdb.outbox import delivery, letters
 from ifpdb.upkeep import backup, chain, doctor, findings, fsck, gc
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
@@ -65,6 +66,8 @@ def test_every_record_that_is_printed_is_on_the_page() -> None:
         *vars(union).values(),
         *vars(disagreement).values(),
         settlement.Settled,
+        delivery.Delivery,
+        letters.Letter,
         check_range.Review,
         hooks.Staged,
         *vars(setup).values(),

@@ -173,6 +173,7 @@ history fraud --stage all
 history fraud --csv
 at now
 at now fraud
+outbox
 exposure fraud
 events
 events --csv

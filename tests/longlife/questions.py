@@ -110,6 +110,7 @@ CHANGES: dict[str, tuple[str, ...]] = {
 NOT_TIMED = {
     "init": "makes a registry; that there is one is all it sees",
     "merge": "the benchmarks of sharing have it, next to how much is new",
+    "outbox": "looks at the letters beside the registry, not into it",
     "trust": "asks about one file; its list is timed",
 }
 """Commands without a row of their own, and why."""

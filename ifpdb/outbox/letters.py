@@ -1,0 +1,168 @@
+"""Letters: one file in NAME.cas/outbox for each event and each target that is to be told of it.
+
+A letter is written inside of the event's transaction, so that a process killed after COMMIT has left it behind; one whose
+event never came is dropped. It names the machine and the registry's path, and goes out from there only: a clone, a copy
+or a merge sends nothing twice. The file's name begins with the time at which it is due. It is not flushed: a power cut
+right after COMMIT may lose the letter, never the event.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any, Self
+
+from ..ledger import stages
+from ..policy import Policy
+from ..records import Event
+
+NEVER = "9999"
+"""When a letter is due that rests."""
+_SENT_FOR = {"promotion_refused", "promoted", "rolled_back", "settled"}
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """An event that one target is to be told of. `due` is when, a time in UTC; `why` what the last attempt met with."""
+
+    event: str
+    target: str
+    machine: str
+    registry: str
+    since: float
+    due: str
+    attempts: int = 0
+    why: str = ""
+
+    @property
+    def name(self) -> str:
+        """The file's name: when it is due, and a digest of the event and the target."""
+        return f"{self.due}-{hashlib.sha256(f'{self.event} {self.target}'.encode()).hexdigest()[:16]}.json"
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"due": None if self.due == NEVER else self.due, "since": moment(self.since)}
+
+
+def moment(seconds: float) -> str:
+    """A Unix time as names and people have it: 20261124T095400Z."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+@cache
+def machine() -> str:
+    """This machine: its name, and its id where the system has one, which a container or a copied disk may share."""
+    try:
+        identity = Path("/etc/machine-id").read_text(encoding="ascii").strip()[:12]
+    except (OSError, ValueError):
+        identity = ""
+    return f"{socket.gethostname()} {identity}".strip()
+
+
+def targets(policy: Policy, event: Event) -> tuple[str, ...]:
+    """Who is told of an event by the policy of its model."""
+    if event.kind == "promotion_refused":
+        return policy.notify_on_fail
+    if event.kind == "rolled_back":
+        return policy.notify_on_rollback
+    return policy.notify_on_promote if event.to_stage == "production" else ()
+
+
+class Box:
+    """The letters of one registry."""
+
+    def __init__(self, cas: Path, registry: Path) -> None:
+        self.folder = cas / "outbox"
+        self.registry = os.path.realpath(registry)
+
+    def address(self, tx: Connection, events: Iterable[Event], *, now: float) -> list[Letter]:
+        """The letters that a transaction's events ask for, by the policies in force."""
+        found = list[Letter]()
+        for event in events:
+            policy = stages.policy(tx, event.model) if event.kind in _SENT_FOR and event.model else None
+            for target in dict.fromkeys(targets(policy, event) if policy else ()):
+                found.append(Letter(event.id, target, machine(), self.registry, now, moment(now)))
+        return found
+
+    def put(self, letters: Iterable[Letter]) -> None:
+        """Write letters that are new. Raises OSError."""
+        for letter in letters:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._write(letter, letter.name)
+
+    def drop(self, letters: Iterable[Letter]) -> None:
+        """Remove letters: they were delivered, or their event was rolled back."""
+        for letter in letters:
+            with suppress(FileNotFoundError, NotADirectoryError):
+                (self.folder / letter.name).unlink()
+
+    def postpone(self, letter: Letter, *, due: str, why: str, attempts: int) -> Letter:
+        """Keep a letter for later, with what it met with."""
+        later = replace(letter, due=due, why=why, attempts=attempts)
+        self._write(later, letter.name)
+        os.replace(self.folder / letter.name, self.folder / later.name)
+        return later
+
+    def has_due(self, now: float) -> bool:
+        """Whether a letter waits for now; looks at names only."""
+        return any(name[:16] <= moment(now) for name in self._names())
+
+    def waiting(self) -> list[Letter]:
+        """The letters, the first due first; a file that is none is passed over."""
+        return [letter for name in sorted(self._names()) if (letter := self._read(name)) is not None]
+
+    def is_ours(self, letter: Letter) -> bool:
+        """Whether it is for this machine and this copy of the registry to send it."""
+        return letter.machine == machine() and letter.registry == self.registry
+
+    def _names(self) -> Iterator[str]:
+        try:
+            names = os.listdir(self.folder)
+        except OSError:  # no letter was ever written, or the folder can't be read: there is nothing to send
+            return
+        yield from (name for name in names if name.endswith(".json"))
+
+    def _read(self, name: str) -> Letter | None:
+        try:
+            letter = Letter(**json.loads((self.folder / name).read_text(encoding="utf-8")))
+            return letter if letter.name == name else None
+        except (OSError, ValueError, TypeError, AttributeError):  # gone meanwhile, or not ours
+            return None
+
+    def _write(self, letter: Letter, name: str) -> None:
+        draft = self.folder / f"{name}.{os.getpid()}"
+        draft.write_text(json.dumps(asdict(letter)), encoding="utf-8")
+        os.replace(draft, self.folder / name)
+
+
+class Posting:
+    """The letters of one transaction: written before COMMIT, taken back where that fails."""
+
+    def __init__(self, box: Box) -> None:
+        self._box = box
+        self._letters: list[Letter] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def write(self, letters: list[Letter]) -> None:
+        """Write them; a folder that can't be written stops no promotion, but it is said."""
+        self._letters = letters
+        try:
+            self._box.put(letters)
+        except OSError as error:
+            from warnings import warn
+
+            warn(f"nobody will be notified: {self._box.folder} can't be written: {error.strerror}", stacklevel=2)
+
+    def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
+        if failed is not None:
+            self._box.drop(self._letters)

@@ -1,0 +1,97 @@
+"""Receivers on loopback: real HTTP and HTTPS servers that take, refuse, redirect, hang, drip or flood."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+
+@dataclass
+class Receiver:
+    """What a server was sent, and how it answers."""
+
+    url: str = ""
+    status: int = 200
+    body: bytes = b"ok"
+    headers: dict[str, str] = field(default_factory=dict)
+    hang: float = 0
+    flood: bool = False
+    drip: bool = False
+    requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
+
+    @property
+    def told(self) -> list[Any]:
+        return [json.loads(body) for _, _, body in self.requests]
+
+
+@contextmanager
+def listening(certificate: Path | None = None, **how: Any) -> Iterator[Receiver]:
+    """A server on a free port of loopback; with a certificate it speaks TLS."""
+    receiver = Receiver(**how)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            receiver.requests.append((self.path, dict(self.headers), body))
+            time.sleep(receiver.hang)
+            try:
+                self.answer()
+            except OSError:  # the sender has hung up
+                self.close_connection = True
+
+        def answer(self) -> None:
+            if receiver.drip:
+                self.wfile.write(b"HTTP/1.1 200 OK\r\n")
+                for _ in range(1000):
+                    self.wfile.write(b"X-Drip: 1\r\n")
+                    self.wfile.flush()
+                    time.sleep(0.02)
+            self.send_response(receiver.status)
+            for name, value in receiver.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(receiver.body)
+            while receiver.flood:
+                self.wfile.write(b"x" * 65536)
+
+        def log_message(self, *_: Any) -> None:
+            return
+
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, *_: Any) -> None:  # a handshake that the client broke off
+            return
+
+    server = Server(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    receiver.url = f"{'https' if certificate else 'http'}://127.0.0.1:{server.server_port}/told?who=ifp"
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def make_certificate(path: Path) -> Path:
+    """A certificate of 127.0.0.1, signed by itself."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
+         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path.with_suffix(".key")), "-out", str(path)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return path
