@@ -17,6 +17,8 @@ import pytest
 import ifpdb as ifp
 from ifpdb.cli import run
 
+os.environ["IFP_OUTBOX"] = "off"  # for fixtures of modules as well, which are made before `home`
+
 SCHEMA: dict[str, Any] = {
     "features": [
         {"position": 0, "name": "amount", "type": "number", "nullable": False, "min": 0, "max": 25000},
@@ -27,13 +29,11 @@ SCHEMA: dict[str, Any] = {
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of its own for each test: no user's trust list, git identity or IFP_… variable reaches it, and
-    no process of its own delivers notifications."""
+    """A home of its own for each test: no user's trust list, git identity or IFP_… variable reaches it."""
     folder = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
-    monkeypatch.setenv("IFP_OUTBOX", "off")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(folder / "gitconfig"))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
     for name in ("IFP_DB", "IFP_NOW", "IFP_TRACEBACK"):
