@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ..drawing.words import short
+from ..drawing.words import minute, short
 from ..outbox.delivery import deliver, look
 from .options import Session, command
 from .output import emit_json, emit_table
@@ -22,7 +22,8 @@ def outbox_command(ctx: click.Context, session: Session, now: bool) -> None:
     else:
         if found.waiting:
             rows = [
-                [short(one.event), one.target, str(one.attempts), one.as_dict()["due"] or "–", one.why] for one in found.waiting
+                [short(one.event), one.target, str(one.attempts), minute(one.as_dict()["due"]) or "–", one.why]
+                for one in found.waiting
             ]
             emit_table(rows, ["event", "target", "tried", "due", "why"])
         delivered = f"{len(found.delivered)} delivered, " if now else ""

@@ -49,10 +49,11 @@ def find(target: str) -> Address:
     """Where `slack:#channel`, `hook:NAME` or `exec:NAME` is reached. Raises Unconfigured, which says what to write where."""
     kind, _, name = target.partition(":")
     path, document = config_path(), _document()
-    where = "[slack]" if kind == "slack" else f"[{kind}.{name}]"
+    key = f'"{name}"' if "." in name else name
+    where = "[slack]" if kind == "slack" else f"[{kind}.{key}]"
     section = document.get(kind, {}) if kind == "slack" else document.get(kind, {}).get(name, {})
     if not section:
-        raise Unconfigured(f"{path} has no {where}: add {_EXAMPLES[kind].format(name=name)}")
+        raise Unconfigured(f"{path} has no {where}: add {_EXAMPLES[kind].format(name=key)}")
     _check(path, where, kind, section)
     return Address(kind, name, section)
 
@@ -104,6 +105,8 @@ def _check(path: Path, where: str, kind: str, section: Mapping[str, Any]) -> Non
                 raise Unconfigured(f"{path}, {where}: command is a list of words, the program first; no shell reads it")
         elif not isinstance(value, str) or not value.isprintable() or not value.strip():
             raise Unconfigured(f"{path}, {where}: {key} must be text")
+        elif key == "token" and not value.isascii():
+            raise Unconfigured(f"{path}, {where}: token is none of Slack's: it has letters beyond ASCII")
         elif key in ("url", "webhook", "api"):
             check_url(value, f"{path}, {where}: {key}")
 

@@ -100,17 +100,21 @@ def _post(url: str, body: bytes, headers: Mapping[str, str], ca: str | None) -> 
     secure = parts.scheme == "https"
     host, port = str(parts.hostname), parts.port or (443 if secure else 80)
     try:
+        trust = ssl.create_default_context(cafile=ca) if secure else None
+    except OSError:
+        raise Undelivered("its ca in ifp.toml can't be read: give the path of a file of certificates (PEM)") from None
+    try:
         raw = socket.create_connection((host, port), timeout=PATIENCE)
         guard = raw.dup()
-    except OSError as error:
-        raise Unreachable(f"{host} can't be reached: {error.strerror or error}") from None
+    except (OSError, UnicodeError) as error:  # UnicodeError: a name that no host can have
+        raise Unreachable(f"{host} can't be reached: {getattr(error, 'strerror', None) or error}") from None
     slow = threading.Event()
     timer = threading.Timer(PATIENCE, _cut, (guard, slow))
     timer.daemon = True
     timer.start()
     connection = http.client.HTTPConnection(host, port)
     try:
-        connection.sock = ssl.create_default_context(cafile=ca).wrap_socket(raw, server_hostname=host) if secure else raw
+        connection.sock = trust.wrap_socket(raw, server_hostname=host) if trust else raw
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         common = {"Content-Type": "application/json; charset=utf-8", "User-Agent": "ifpdb"}
         connection.request("POST", path, body, {**common, **headers})
@@ -149,8 +153,8 @@ def _exec(event: Event, address: Address, folder: Path) -> None:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, cwd=folder, start_new_session=True
         )
-    except OSError as error:
-        raise Undelivered(f"its command can't be run: {error.strerror}") from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in a word
+        raise Undelivered(f"its command can't be run: {getattr(error, 'strerror', None) or error}") from None
     try:
         process.communicate(json.dumps(event.as_dict(), ensure_ascii=False).encode(), timeout=PATIENCE)
     except subprocess.TimeoutExpired:

@@ -16,7 +16,7 @@ from ..records import Event
 from . import addresses, carriers
 from .addresses import Unconfigured
 from .carriers import Undelivered, Unreachable
-from .letters import NEVER, Box, Letter, machine, moment
+from .letters import Box, Letter, machine
 from .waking import delivering
 
 BOUND = 30.0
@@ -67,7 +67,7 @@ def deliver(registry: Reader, *, due_only: bool = False) -> Delivery:
 
 
 def _due(box: Box) -> list[Letter]:
-    return [one for one in box.waiting() if box.is_ours(one) and one.due <= moment(time.time())]
+    return [one for one in box.waiting() if box.is_ours(one) and one.due is not None and one.due <= time.time()]
 
 
 def _pass(registry: Reader, box: Box, letters: Sequence[Letter], until: float) -> list[Letter]:
@@ -79,9 +79,7 @@ def _pass(registry: Reader, box: Box, letters: Sequence[Letter], until: float) -
         elif time.time() - letter.since > _UNCOMMITTED:
             box.drop([letter])
         else:
-            box.postpone(
-                letter, due=moment(time.time() + FIRST), why="its event isn't in the log yet", attempts=letter.attempts
-            )
+            box.postpone(letter, due=int(time.time() + FIRST), why="its event isn't in the log yet", attempts=letter.attempts)
     with ThreadPoolExecutor(max_workers=8) as pool:
         passes = pool.map(lambda own: _to_one(registry, box, own, told, until), by_target.values())
         return [letter for delivered in passes for letter in delivered]
@@ -122,7 +120,7 @@ def _to_one(registry: Reader, box: Box, letters: Sequence[Letter], told: dict[st
 def _put_off(box: Box, letter: Letter, why: str) -> None:
     now, attempts = time.time(), letter.attempts + 1
     pause = random.uniform(FIRST / 2, min(LONGEST, FIRST * 2 ** min(attempts, 20)))  # noqa: S311  # to spread, not to hide
-    due = NEVER if now - letter.since > GIVEN_UP else moment(now + pause)
+    due = None if now - letter.since > GIVEN_UP else int(now + pause)
     box.postpone(letter, due=due, why=why, attempts=attempts)
 
 
@@ -135,6 +133,6 @@ def _explained(box: Box, letter: Letter) -> Letter:
         addresses.find(letter.target)
     except Unconfigured as error:
         return replace(letter, why=str(error))
-    if letter.due == NEVER:
+    if letter.due is None:
         return replace(letter, why=f"{letter.why}; it rests after 7 days: ifp outbox --deliver tries again")
     return letter

@@ -2,8 +2,8 @@
 
 A letter is written inside of the event's transaction, so that a process killed after COMMIT has left it behind; one whose
 event never came is dropped. It names the machine and the registry's path, and goes out from there only: a clone, a copy
-or a merge sends nothing twice. The file's name begins with the time at which it is due. It is not flushed: a power cut
-right after COMMIT may lose the letter, never the event.
+or a merge sends nothing twice. The file's name tells when it is due and for which place it is to send it, so that a writer
+need not open it. It is not flushed: a power cut right after COMMIT may lose the letter, never the event.
 """
 
 from __future__ import annotations
@@ -16,45 +16,63 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any, Self
 
+from .. import digest, times
+from ..errors import UsageError
 from ..ledger import stages
 from ..policy import Policy
 from ..records import Event
 
-NEVER = "9999"
-"""When a letter is due that rests."""
+_NEVER = "9999"
+"""When a letter is due that rests, in its file's name."""
 _SENT_FOR = {"promotion_refused", "promoted", "rolled_back", "settled"}
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """An event that one target is to be told of. `due` is when, a time in UTC; `why` what the last attempt met with."""
+    """An event that one target is to be told of; `why` is what the last attempt met with.
+
+    `since` and `due` are Unix times in seconds; `due` is None for a letter that rests.
+    """
 
     event: str
     target: str
     machine: str
     registry: str
     since: float
-    due: str
+    due: int | None
     attempts: int = 0
     why: str = ""
 
     @property
     def name(self) -> str:
-        """The file's name: when it is due, and a digest of the event and the target."""
-        return f"{self.due}-{hashlib.sha256(f'{self.event} {self.target}'.encode()).hexdigest()[:16]}.json"
+        """The file's name: when it is due, a digest of the event and the target, one of the place that sends it."""
+        due = _NEVER if self.due is None else _stamp(self.due)
+        return f"{due}-{_hash(self.event, self.target)[:16]}{_ending(self.machine, self.registry)}"
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"due": None if self.due == NEVER else self.due, "since": moment(self.since)}
+        return asdict(self) | {"since": _time(self.since), "due": None if self.due is None else _time(self.due)}
 
 
-def moment(seconds: float) -> str:
-    """A Unix time as names and people have it: 20261124T095400Z."""
+def _time(seconds: float) -> str:
+    return times.from_microseconds(round(seconds * 1e6))
+
+
+def _stamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y%m%dT%H%M%SZ")
+
+
+def _hash(*words: str) -> str:
+    return hashlib.sha256("\0".join(words).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _ending(machine: str, registry: str) -> str:
+    """How the names of one place's letters end."""
+    return f"-{_hash(machine, registry)[:8]}.json"
 
 
 @cache
@@ -81,7 +99,12 @@ class Box:
 
     def __init__(self, cas: Path, registry: Path) -> None:
         self.folder = cas / "outbox"
-        self.registry = os.path.realpath(registry)
+        self._path = registry
+
+    @cached_property
+    def registry(self) -> str:
+        """The registry's path without links, as letters name it."""
+        return os.path.realpath(self._path)
 
     def address(self, tx: Connection, events: Iterable[Event], *, now: float) -> list[Letter]:
         """The letters that a transaction's events ask for, by the policies in force."""
@@ -89,7 +112,7 @@ class Box:
         for event in events:
             policy = stages.policy(tx, event.model) if event.kind in _SENT_FOR and event.model else None
             for target in dict.fromkeys(targets(policy, event) if policy else ()):
-                found.append(Letter(event.id, target, machine(), self.registry, now, moment(now)))
+                found.append(Letter(event.id, target, machine(), self.registry, now, int(now)))
         return found
 
     def put(self, letters: Iterable[Letter]) -> None:
@@ -104,20 +127,23 @@ class Box:
             with suppress(FileNotFoundError, NotADirectoryError):
                 (self.folder / letter.name).unlink()
 
-    def postpone(self, letter: Letter, *, due: str, why: str, attempts: int) -> Letter:
+    def postpone(self, letter: Letter, *, due: int | None, why: str, attempts: int) -> None:
         """Keep a letter for later, with what it met with."""
         later = replace(letter, due=due, why=why, attempts=attempts)
         self._write(later, letter.name)
         os.replace(self.folder / letter.name, self.folder / later.name)
-        return later
 
     def has_due(self, now: float) -> bool:
-        """Whether a letter waits for now; looks at names only."""
-        return any(name[:16] <= moment(now) for name in self._names())
+        """Whether a letter of this place waits for now; looks at names only."""
+        names = list(self._names())
+        return bool(names) and any(
+            name[:16] <= _stamp(now) and name.endswith(_ending(machine(), self.registry)) for name in names
+        )
 
     def waiting(self) -> list[Letter]:
-        """The letters, the first due first; a file that is none is passed over."""
-        return [letter for name in sorted(self._names()) if (letter := self._read(name)) is not None]
+        """The letters, the first due first, then the oldest; a file that is none is passed over."""
+        found = [letter for name in self._names() if (letter := self._read(name)) is not None]
+        return sorted(found, key=lambda letter: (letter.name[:16], letter.since))
 
     def is_ours(self, letter: Letter) -> bool:
         """Whether it is for this machine and this copy of the registry to send it."""
@@ -133,8 +159,9 @@ class Box:
     def _read(self, name: str) -> Letter | None:
         try:
             letter = Letter(**json.loads((self.folder / name).read_text(encoding="utf-8")))
+            digest.to_bytes(letter.event), _time(letter.since)
             return letter if letter.name == name else None
-        except (OSError, ValueError, TypeError, AttributeError):  # gone meanwhile, or not ours
+        except (OSError, ValueError, TypeError, AttributeError, OverflowError, UsageError):  # gone meanwhile, or no letter
             return None
 
     def _write(self, letter: Letter, name: str) -> None:

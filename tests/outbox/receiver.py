@@ -1,8 +1,10 @@
-"""Receivers on loopback: real HTTP and HTTPS servers that take, refuse, redirect, hang, drip or flood."""
+"""Receivers on loopback: real HTTP and HTTPS servers that take, refuse, redirect, hang, drip or flood; and what a letter to
+one met with."""
 
 from __future__ import annotations
 
 import json
+import shutil
 import ssl
 import subprocess
 import threading
@@ -13,6 +15,13 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+import pytest
+
+import ifpdb as ifp
+from ifpdb.outbox import delivery
+
+SECRET = "s3cret-of-the-hook"
 
 
 @dataclass
@@ -89,9 +98,27 @@ def listening(certificate: Path | None = None, **how: Any) -> Iterator[Receiver]
 
 def make_certificate(path: Path) -> Path:
     """A certificate of 127.0.0.1, signed by itself."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1",
          "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(path.with_suffix(".key")), "-out", str(path)],
         check=True, capture_output=True,
     )  # fmt: skip
     return path
+
+
+def hook(url: str, more: str = "") -> str:
+    return f'[hook.ci]\nurl = "{url}"\nsecret = "{SECRET}"\n{more}'
+
+
+def why(registry: ifp.Registry) -> str:
+    """What one delivery of the only letter met with; no secret is in it."""
+    done = delivery.deliver(registry)
+    assert not done.delivered
+    (letter,) = done.waiting
+    everything = letter.why + json.dumps(letter.as_dict()) + json.dumps([e.as_dict() for e in registry.events()])
+    assert SECRET not in everything
+    assert "xoxb-1-tok" not in everything
+    assert "T0/B0/hidden" not in everything
+    return letter.why
