@@ -14,7 +14,7 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import TYPE_CHECKING, Any
 
-from . import digest, names, promotion, registration, settings, times
+from . import digest, names, promotion, registration, settings, signing, times
 from .capture.data import dataset as datasets
 from .capture.schema.features import read_schema
 from .errors import Conflict, NotFound, UsageError
@@ -56,7 +56,7 @@ class Registry(Reader):
         actor = self.actor
         box = Box(self.blobs.root, self.path)
         with Posting(box) as posting, self._db.write() as tx:
-            by = events.Author(actor, *settings.time_now())
+            by = events.Author(actor, *settings.time_now(), sign=signing.sign)
             buried = self._bury(tx, by)
             yield tx, by
             posting.write(box.address(tx, by.written, now=time.time()))

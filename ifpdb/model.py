@@ -6,9 +6,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
+from sqlite3 import Connection
 from typing import TYPE_CHECKING, Any
 
-from . import digest, names, policy, promotion
+from . import approvals, digest, names, policy, promotion
 from .answers import Change, History, Lineage, Verdict
 from .desk import Registry
 from .errors import Conflict, NeedsReason, UsageError
@@ -182,8 +183,22 @@ class Model:
             return versions.read(tx, [version], self.registry)[0]
 
     def approve(self, ref: str, reason: str | None = None) -> Version:
-        """Approve a version, as who acts; the gate counts approvals where the policy asks for them."""
-        return self._record(ref, "approved", reason=_text(reason))
+        """Approve a version, as who acts; the gate counts approvals where the policy asks for them.
+
+        It stands for the policy in force and what is measured by now: a later change of either makes it stale. It is signed
+        where a key is configured; raises Refused when that can't be used.
+        """
+        with self.registry.writing() as (tx, by):
+            found = self._find(tx, by, ref)
+            approvals.approve(tx, by, found, stages.policy(tx, self.name), _text(reason))
+            return found
+
+    def withdraw_approval(self, ref: str, reason: str | None = None) -> Version:
+        """Take back one's own approval of a version, as who acts. Raises NotFound where there is none."""
+        with self.registry.writing() as (tx, by):
+            found = self._find(tx, by, ref)
+            approvals.withdraw(tx, by, found, _text(reason))
+            return found
 
     def deployed(
         self, ref: str, environment: str, *, replaces: str | None = None, at: str | None = None, stopped: bool = False
@@ -192,12 +207,8 @@ class Model:
         before = None if replaces is None else self.get(replaces).name
         return self.registry.deployed(self.get(ref).name, environment, replaces=before, at=at, stopped=stopped)
 
-    def _record(self, ref: str, kind: str, *, reason: str | None = None, detail: dict[str, Any] | None = None) -> Version:
-        with self.registry.writing() as (tx, by):
-            key = resolve.resolve_version(tx, ref, now=by.now, model=self.name)
-            found = versions.read(tx, [key], self.registry)[0]
-            events.append(tx, by, kind, model=self.name, run=found.run, version=found.digest, reason=reason, detail=detail)
-            return found
+    def _find(self, tx: Connection, by: events.Author, ref: str) -> Version:
+        return versions.read(tx, [resolve.resolve_version(tx, ref, now=by.now, model=self.name)], self.registry)[0]
 
     # -- naming
 

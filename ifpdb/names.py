@@ -1,4 +1,4 @@
-"""What models, tags, labels, roles, metrics and parameters may be called.
+"""What models, tags, labels, roles, metrics and parameters may be called; who an actor is.
 
 A model's name names the model, not a version of it: names that carry a version in them are refused with the name
 that was probably meant, since the registry numbers, dates and labels versions itself.
@@ -18,6 +18,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}", re.ASCII)
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _ROLE = re.compile(r"[a-z0-9_-]{1,64}", re.ASCII)
 _KEY = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]{1,250}")
+_ADDRESS = re.compile(r"<([^<>\s]+)>\s*\Z")
 _ORDINAL = re.compile(r"v[0-9]+", re.ASCII)
 
 _FILE_ENDING = re.compile(
@@ -67,6 +68,12 @@ def check_key(name: object, what: str) -> str:
     if not isinstance(name, str) or not _KEY.fullmatch(name):
         raise UsageError(f"{what} {name!r} is not 1 to 250 characters of text without control characters")
     return name
+
+
+def principal(actor: str) -> str:
+    """Who an actor is, whatever the name is written like: the mail address of 'Ada <ada@example.org>', else the actor."""
+    found = _ADDRESS.search(actor)
+    return found[1] if found else actor
 
 
 def check_stage(name: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from .answers import Check, Verdict
 from .digest import canonical, say_parts, sha256
 from .errors import UsageError
+from .names import principal
 from .records import Measurement
 
 LONGEST = 50_000
@@ -56,6 +57,8 @@ class Policy:
     notify_on_rollback: tuple[str, ...] = ()
     approvals_required: int = 0
     approvals_not_author: bool = False
+    approvers: tuple[str, ...] = ()
+    approvals_signed: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """The policy in the shape of its YAML file, with the dataset's digest beside its name."""
@@ -69,7 +72,12 @@ class Policy:
         validation |= {key: list(targets) for key in NOTIFY if (targets := getattr(self, key))}
         document: dict[str, Any] = {"validation": validation}
         if self.approvals_required or self.approvals_not_author:
-            document["approvals"] = {"required": self.approvals_required, "not_author": self.approvals_not_author}
+            approvals: dict[str, Any] = {"required": self.approvals_required, "not_author": self.approvals_not_author}
+            if self.approvers:
+                approvals["approvers"] = list(self.approvers)
+            if self.approvals_signed:
+                approvals["signed"] = True
+            document["approvals"] = approvals
         return document
 
     @property
@@ -83,6 +91,14 @@ _OP = {"min_": ">=", "max_": "<="}
 
 
 @dataclass(frozen=True, slots=True)
+class Approval:
+    """Somebody's approval of a version; `doubt` says why it can't count under any policy like this ('': it can)."""
+
+    actor: str
+    doubt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """What the gate is told of a version: its measurements, what it was trained on, who made and who approved it."""
 
@@ -90,7 +106,7 @@ class Candidate:
     measurements: Sequence[Measurement]
     training_data: frozenset[str]
     authors: frozenset[str]
-    approvers: Sequence[str]
+    approvals: Sequence[Approval]
     production: Sequence[Measurement] | None
     production_data: frozenset[str] = frozenset()
 
@@ -137,6 +153,8 @@ def from_event(document: Mapping[str, Any]) -> Policy:
         **{key: tuple(validation.get(key, ())) for key in NOTIFY},
         approvals_required=approvals.get("required", 0),
         approvals_not_author=approvals.get("not_author", False),
+        approvers=tuple(approvals.get("approvers", ())),
+        approvals_signed=approvals.get("signed", False),
     )
 
 
@@ -198,14 +216,28 @@ def _check_beats(policy: Policy, metric: str, by: float, candidate: Candidate) -
 
 
 def _check_approvals(policy: Policy, candidate: Candidate) -> Check:
-    counted = list(dict.fromkeys(candidate.approvers))
-    if policy.approvals_not_author:
-        counted = [actor for actor in counted if actor not in candidate.authors]
+    """Approvals are counted by person; of those that don't count it is told why."""
+    counted, others = dict[str, str](), dict[str, str]()
+    for approval in candidate.approvals:
+        who = principal(approval.actor)
+        if doubt := approval.doubt or _excluded(policy, candidate, approval.actor):
+            others[who] = f"{approval.actor} ({doubt})"
+        else:
+            counted.setdefault(who, approval.actor)
     passed = len(counted) >= policy.approvals_required
-    who = ", ".join(counted) or "nobody"
-    author = " (its author doesn't count)" if policy.approvals_not_author else ""
-    why = f"{len(counted)} of {policy.approvals_required} approvals{author}: {who}"
+    why = f"{len(counted)} of {policy.approvals_required} approvals: {', '.join(counted.values()) or 'nobody'}"
+    if left := [said for who, said in others.items() if who not in counted]:
+        why += f"; not counted: {', '.join(left)}"
     return Check("approvals", passed, why, None, ">=", float(policy.approvals_required), float(len(counted)))
+
+
+def _excluded(policy: Policy, candidate: Candidate, actor: str) -> str:
+    """Why somebody's approval isn't asked for; '' where it is."""
+    if policy.approvals_not_author and principal(actor) in map(principal, candidate.authors):
+        return "its author"
+    if policy.approvers and not {actor, principal(actor)} & set(policy.approvers):
+        return "none of the approvers"
+    return ""
 
 
 def _measured(
@@ -260,6 +292,8 @@ def _validate(document: Any, source: str, line_of: Any) -> Policy:
         model_config = ConfigDict(extra="forbid", strict=True)
         required: StrictInt = Field(default=1, ge=0)
         not_author: StrictBool = False
+        approvers: list[str] = Field(default_factory=list)
+        signed: StrictBool = False
 
     class Document(BaseModel):
         model_config = ConfigDict(extra="forbid", strict=True)
@@ -296,6 +330,9 @@ def _validate(document: Any, source: str, line_of: Any) -> Policy:
     for key, targets in notified.items():
         if wrong := [target for target in targets if not _TARGET.fullmatch(target)]:
             raise fail(("validation", key), f"{wrong[0]!r} is not slack:#channel, hook:NAME or exec:NAME")
+    approvals = parsed.approvals or Approvals(required=0)
+    if why := _impossible(approvals.required, approvals.approvers, approvals.signed):
+        raise fail(("approvals", "approvers" if approvals.approvers else "signed"), why)
     return Policy(
         bounds=_bounds(rules.bounds),
         dataset=rules.dataset,
@@ -303,9 +340,20 @@ def _validate(document: Any, source: str, line_of: Any) -> Policy:
         beats_production=tuple(rules.beats_production.items()),
         promote_on_pass=rules.promote_on_pass,
         **notified,
-        approvals_required=parsed.approvals.required if parsed.approvals else 0,
-        approvals_not_author=parsed.approvals.not_author if parsed.approvals else False,
+        approvals_required=approvals.required,
+        approvals_not_author=approvals.not_author,
+        approvers=tuple(approvals.approvers),
+        approvals_signed=approvals.signed,
     )
+
+
+def _impossible(required: int, approvers: Sequence[str], signed: bool) -> str:
+    """Why approvals so asked for make no sense; '' where they do."""
+    if wrong := [name for name in approvers if not name.strip() or not name.isprintable()]:
+        return f"{wrong[0]!r} is nobody: write an actor ('grace') or a mail address"
+    if approvers and required > len(set(approvers)):
+        return f"{required} approvals can't come from {len(set(approvers))} approvers"
+    return "there is nothing to approve where `required` is 0" if (approvers or signed) and not required else ""
 
 
 @cache

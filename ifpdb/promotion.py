@@ -11,23 +11,30 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 
-from . import digest
+from . import approvals, digest
 from .answers import Verdict
 from .errors import Ambiguous, GateFailed, NeedsReason, NotFound, Refused
 from .ledger import events, facts, stages, versions
-from .policy import Candidate, Policy, evaluate
+from .policy import Approval, Candidate, Policy, evaluate
+from .records import Version
 
 MANIFEST = "SELECT m.name, v.digest, v.manifest, v.stage FROM version v JOIN model m ON m.key = v.model WHERE v.key = ?"
 
 
 def judge(tx: sqlite3.Connection, version: int, *, also_approved_by: Sequence[str] = ()) -> Verdict:
     """What the gate says of a version today; writes nothing."""
-    model = tx.execute(MANIFEST, (version,)).fetchone()[0]
-    return evaluate(stages.policy(tx, model), _candidate(tx, version, also_approved_by))
-
-
-def _candidate(tx: sqlite3.Connection, version: int, also_approved_by: Sequence[str]) -> Candidate:
     record = versions.read(tx, [version], None)[0]
+    policy = stages.policy(tx, record.model)
+    return evaluate(policy, _candidate(tx, version, record, _approvals(tx, record, policy, also_approved_by)))
+
+
+def _approvals(tx: sqlite3.Connection, record: Version, policy: Policy | None, named: Sequence[str]) -> list[Approval]:
+    """Who approved, themselves or as whoever promotes says, with the doubts about it."""
+    hearsay = "only named, not signed" if policy is not None and policy.approvals_signed else ""
+    return [*approvals.of(tx, record, policy), *(Approval(actor, hearsay) for actor in named)]
+
+
+def _candidate(tx: sqlite3.Connection, version: int, record: Version, approved: Sequence[Approval]) -> Candidate:
     rival_key = stages.production(tx, record.model)
     rival = versions.read(tx, [rival_key], None)[0] if rival_key is not None and rival_key != version else None
     return Candidate(
@@ -35,7 +42,7 @@ def _candidate(tx: sqlite3.Connection, version: int, also_approved_by: Sequence[
         measurements=record.measurements,
         training_data=_training_data(record.manifest),
         authors=versions.authors(tx, version),
-        approvers=[*stages.approvers(tx, record.model, record.digest), *also_approved_by],
+        approvals=approved,
         production=rival.measurements if rival else None,
         production_data=_training_data(rival.manifest) if rival else frozenset(),
     )
@@ -57,7 +64,8 @@ def promote(
 ) -> Refused | None:
     """Move a version to a stage; the refusal, already in the log, when the gate doesn't let it into production.
 
-    A version that is there already stays. Raises NeedsReason for a rollback or a forced promotion without a reason.
+    A version that is there already stays. Raises NeedsReason for a rollback or a forced promotion without a reason, Refused
+    where the policy asks for signatures and this promotion can't be proven.
     """
     model, identity, _, stage = tx.execute(MANIFEST, (version,)).fetchone()
     if stage == to_stage:
@@ -67,24 +75,28 @@ def promote(
     if to_stage != "production":
         stages.move(tx, by, version, "moved", to_stage=to_stage, reason=reason)
         return None
-    approvers = list(dict.fromkeys([*stages.approvers(tx, model, digest.to_text(identity)), *approved_by]))
+    record, policy = versions.read(tx, [version], None)[0], stages.policy(tx, model)
+    approved = _approvals(tx, record, policy, approved_by)
+    approvers = list(dict.fromkeys(one.actor for one in approved if not one.doubt or one.actor in approved_by))
     if stages.was_in_production(tx, version):
         if not reason:
             raise NeedsReason(
                 f"{model}@{digest.to_text(identity)[:19]} has been in production before: going back to it is a rollback, "
                 f"which must say why: add --reason '…' (reason=)"
             )
-        approved = stages.approvers_of_entries(tx, model, digest.to_text(identity))
-        on_record = {"approved_by": list(dict.fromkeys([*approved, *approvers]))}
+        before = stages.approvers_of_entries(tx, model, digest.to_text(identity))
+        on_record = {"approved_by": list(dict.fromkeys([*before, *approvers]))}
         stages.move(tx, by, version, "rolled_back", to_stage=to_stage, reason=reason, detail=on_record)
         return None
-    verdict = judge(tx, version, also_approved_by=approved_by)
+    verdict = evaluate(policy, _candidate(tx, version, record, approved))
     if not verdict.passed and not force:
         return _refuse(tx, by, version, verdict, reason)
     detail: dict[str, digest.JSON] = {"approved_by": approvers, "verdict": verdict.as_dict()}
     if force:
         detail["forced"] = True
-    stages.move(tx, by, version, "promoted", to_stage=to_stage, reason=reason, detail=detail)
+    event = stages.move(tx, by, version, "promoted", to_stage=to_stage, reason=reason, detail=detail)
+    if policy is not None and policy.approvals_signed and not force:
+        approvals.require_proof(tx, event)
     return None
 
 

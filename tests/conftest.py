@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -36,7 +37,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(folder / "gitconfig"))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    for name in ("IFP_DB", "IFP_NOW", "IFP_TRACEBACK"):
+    for name in ("IFP_DB", "IFP_NOW", "IFP_TRACEBACK", "IFP_SIGNING_KEY", "IFP_ALLOWED_SIGNERS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("IFP_ACTOR", "ada")
     return folder
@@ -79,6 +80,20 @@ def make(registry: ifp.Registry, parts: dict[str, Any], folder: Path) -> Callabl
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Sets the time that events bear from now on: `clock("2025-11-14T09:30:00Z")`."""
     return lambda time: monkeypatch.setenv("IFP_NOW", time)
+
+
+@pytest.fixture(scope="session")
+def keyring(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of SSH keys (ada, grace, eve) and `allowed`, which says that the first two are theirs."""
+    if shutil.which("ssh-keygen") is None:
+        pytest.skip("ssh-keygen is not installed")
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("ada", "grace", "eve"):
+        made = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name)]
+        subprocess.run(made, check=True, stdin=subprocess.DEVNULL)
+    keys = [f"{name} {(folder / name).with_suffix('.pub').read_text()}" for name in ("ada", "grace")]
+    (folder / "allowed").write_text("".join(keys))
+    return folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,12 +209,12 @@ KINDS = {words(kind)[0]: (bool(moves), words(detail)) for kind, moves, detail in
 
 
 def kinds_in_the_code() -> set[str]:
-    """The kind that each call of events.append, stages.move and model._record gives; what a caller passes on is skipped."""
+    """The kind that each call of events.append, stages.move and model._retag gives; what a caller passes on is skipped."""
     found = set()
     for path in (ROOT / "ifpdb").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                place = {"append": 2, "move": 3, "_record": 1, "_retag": 2}.get(node.func.attr)
+                place = {"append": 2, "move": 3, "_retag": 2}.get(node.func.attr)
                 if place is not None and len(node.args) > place and isinstance(node.args[place], ast.Constant):
                     found.add(node.args[place].value)
     return found
@@ -229,12 +229,15 @@ def eventful(registry: ifp.Registry, make: Callable[..., ifp.Version], folder: P
         run.log_metric("f1", math.nan)
         raise ZeroDivisionError("for the log")
     make("a", metrics={"f1": 0.91}, tags=["q1"], labels=["first"], derived_from=run.id)
+    fraud.approve("v1")  # where there is no policy
     make("b", metrics={"f1": 0.5})
     make("b", metrics={"f1": 0.5})
     registry.measure("fraud@v2", {"auc": math.inf})
     registry.link("fraud@v2", "fraud@v1", "fine_tuned_from")
     fraud.set_policy({"validation": {"min_f1": 0.9}})
     fraud.approve("v1")
+    fraud.approve("v2")
+    fraud.withdraw_approval("v2")
     fraud.promote("v1", "production")
     with pytest.raises(ifp.GateFailed):
         fraud.promote("v2", "production")
@@ -356,7 +359,7 @@ def test_a_writer_makes_such_a_live_file(tmp_path: Path) -> None:
 def test_the_file_says_whose_it_is(registry: ifp.Registry) -> None:
     header = registry.path.read_bytes()[:100]
     assert header[68:72] == b"ifp1" and "0x69667031" in PAGE
-    assert int.from_bytes(header[60:64], "big") == 2 and "schema's number 2" in PAGE
+    assert int.from_bytes(header[60:64], "big") == 3 and "schema's number 3" in PAGE
     assert header[18:20] == b"\x01\x01"
     registry.close()
     plain_connection = sqlite3.connect(registry.path)

@@ -14,7 +14,7 @@ from ifpdb import policy
 from ifpdb.answers import Check, Verdict
 from ifpdb.digest import canonical
 from ifpdb.errors import UsageError
-from ifpdb.policy import Bound, Candidate, Policy
+from ifpdb.policy import Approval, Bound, Candidate, Policy
 from ifpdb.records import Measurement
 
 WHOLE = """\
@@ -40,7 +40,7 @@ def candidate(*measurements: Measurement, **changed: Any) -> Candidate:
         "measurements": measurements,
         "training_data": frozenset({TRAIN}),
         "authors": frozenset({"ada"}),
-        "approvers": (),
+        "approvals": (),
         "production": None,
     }
     return Candidate(**facts | changed)
@@ -116,7 +116,14 @@ def test_each_part_may_stand_alone(text: str, expected: Policy) -> None:
         (2, "validation: {}\napprovals: {required: 1.5}"),
         (2, "validation: {}\napprovals: {required: true}"),
         (3, "validation: {}\napprovals:\n  not_author: 'yes'"),
-        (3, "validation: {}\napprovals:\n  approvers: [ada]"),
+        (3, "validation: {}\napprovals:\n  approver: [ada]"),
+        (3, "validation: {}\napprovals:\n  approvers: ada"),
+        (3, "validation: {}\napprovals:\n  approvers: [ada, 7]"),
+        (3, "validation: {}\napprovals:\n  approvers: ['']"),
+        (4, "validation: {}\napprovals:\n  required: 2\n  approvers: [ada, ada]"),
+        (4, "validation: {}\napprovals:\n  required: 0\n  approvers: [ada]"),
+        (4, "validation: {}\napprovals:\n  required: 0\n  signed: true"),
+        (3, "validation: {}\napprovals:\n  signed: 1"),
         (2, "validation: {}\nvalidtion: {}"),
         (2, "validation:\n  1: 2"),
         (2, "validation:\n  ? [a, b]\n  : 1"),
@@ -169,7 +176,9 @@ POLICIES = st.builds(
     notify_on_fail=st.lists(st.sampled_from(["slack:#a", "hook:b"]), max_size=2).map(tuple),
     approvals_required=st.integers(0, 3),
     approvals_not_author=st.booleans(),
-)
+    approvers=st.lists(st.sampled_from(["ada", "bob@example.org"]), max_size=2).map(tuple),
+    approvals_signed=st.booleans(),
+).filter(lambda found: found.approvals_required > 0 or not (found.approvers or found.approvals_signed))
 
 
 @given(POLICIES)
@@ -313,7 +322,27 @@ def test_a_production_version_that_cannot_be_compared_is_not_beaten(production: 
 )
 def test_approvals_are_counted_by_person(required: int, not_author: bool, approvers: list[str], passed: bool) -> None:
     rules = Policy(approvals_required=required, approvals_not_author=not_author)
-    assert policy.evaluate(rules, candidate(approvers=approvers)).passed is passed
+    assert policy.evaluate(rules, candidate(approvals=[Approval(actor) for actor in approvers])).passed is passed
+
+
+@pytest.mark.parametrize(
+    ("approvals", "counted", "why"),
+    [
+        ([Approval("ada")], 0, "nobody; not counted: ada (its author)"),
+        ([Approval("Ada L <ada>")], 0, "nobody; not counted: Ada L <ada> (its author)"),
+        ([Approval("mallory")], 0, "nobody; not counted: mallory (none of the approvers)"),
+        ([Approval("bob <mallory@x.org>")], 0, "nobody; not counted: bob <mallory@x.org> (none of the approvers)"),
+        ([Approval("Bob <bob@x.org>")], 1, "Bob <bob@x.org>"),
+        ([Approval("Bob <bob@x.org>"), Approval("bob@x.org")], 1, "Bob <bob@x.org>"),
+        ([Approval("cleo", "stale: why")], 0, "nobody; not counted: cleo (stale: why)"),
+        ([Approval("cleo", "stale: why"), Approval("cleo")], 1, "cleo"),
+        ([Approval("cleo"), Approval("cleo", "not signed"), Approval("bob@x.org")], 2, "cleo, bob@x.org"),
+    ],
+)
+def test_an_approval_that_does_not_count_is_told_with_the_reason(approvals: list[Approval], counted: int, why: str) -> None:
+    rules = Policy(approvals_required=2, approvals_not_author=True, approvers=("ada", "bob@x.org", "cleo"))
+    found = check(policy.evaluate(rules, candidate(approvals=approvals)), "approvals")
+    assert (found.value, found.passed, found.why) == (float(counted), counted >= 2, f"{counted} of 2 approvals: {why}")
 
 
 def test_a_partial_version_does_not_pass() -> None:

@@ -72,15 +72,23 @@ def _emit_moved(session: Session, before: Version | None, moved: Version, held: 
 @command("approve")
 @click.argument("ref")
 @click.option("--reason", metavar="R", help="Say why.")
-def approve(session: Session, ref: str, reason: str | None) -> None:
-    """Approve version REF, in the name of who acts."""
+@click.option("--withdraw", is_flag=True, help="Take one's own approval back.")
+def approve(session: Session, ref: str, reason: str | None, withdraw: bool) -> None:
+    """Approve version REF, in the name of who acts.
+
+    It stands for the policy in force and what is measured by now: a later change of either makes it stale.
+    """
     with session.writing() as registry:
         model, version = model_of(registry, ref)
-        approved = model.approve(version.name, reason)
+        found = model.withdraw_approval(version.name, reason) if withdraw else model.approve(version.name, reason)
         if session.form == "json":
-            emit_json(approved.as_dict())
-        else:
-            click.echo(f"{approved.name}  approved by {printable(registry.actor)}")
+            emit_json(found.as_dict())
+            return
+        done = "approval withdrawn" if withdraw else "approved"
+        click.echo(f"{found.name}  {done} by {printable(registry.actor)}")
+        for check in model.gate(found.name).checks:
+            if check.name == "approvals":
+                click.echo(printable(check.why), err=True)
 
 
 @command("gate")

@@ -92,6 +92,11 @@ def _taking_over(event: Event) -> str:
     return told
 
 
+def _approved(event: Event) -> str:
+    under = f" under the policy {_short(event.detail['policy_digest'])}" if "policy_digest" in event.detail else ""
+    return f"approved {_what(event)}{under}"
+
+
 def _refused(event: Event) -> str:
     wanted, stage = event.detail.get("wanted"), event.detail.get("stage")
     return f"was refused to promote {_what(event)} to {_text(wanted)}, it stays in {_text(stage)}"
@@ -136,7 +141,8 @@ _HEADS: dict[str, Callable[[Event], str]] = {
     "rolled_back": lambda e: f"rolled {e.model} back to {_short(e.version)} in {e.to_stage}{_taking_over(e)}",
     "moved": lambda e: f"moved {_what(e)} from {e.from_stage} to {e.to_stage}",
     "promotion_refused": _refused,
-    "approved": lambda e: f"approved {_what(e)}",
+    "approved": _approved,
+    "approval_withdrawn": lambda e: f"withdrew the approval of {_what(e)}",
     "deployed": _deployed,
     "measured": lambda e: f"measured {_what(e)}",
     "tagged": lambda e: f"tagged {_what(e)}",
@@ -149,10 +155,10 @@ _HEADS: dict[str, Callable[[Event], str]] = {
 _IN_HEADS = frozenset(
     (
         *("created", "approved_by", "forced", "automatic", "replaced", "wanted", "stage", "environment", "replaces", "stopped"),
-        *("name", "label", "from", "lineage", "parent", "policy_digest", "status", "record"),
+        *("name", "label", "from", "lineage", "parent", "policy_digest", "status", "record", "measured"),
     )
 )
-"""Keys of a detail that the line of what happened tells; and `record`, a digest of what is told."""
+"""Keys of a detail that the line of what happened tells; and `record` and `measured`, digests of what is told."""
 
 
 # -- facts, by key of the detail
@@ -225,6 +231,7 @@ _FACTS: dict[str, Callable[[Any], Iterable[str]]] = {
     "labels": _each("label"),
     "verdict": _verdict,
     "policy": _policy,
+    "signature": lambda _: ["signed (ifp verify --signatures tells whether that is proven)"],
     "clock": lambda clock: [f"written {words.minute(clock)}, by the clock"],
 }
 """How each key of a detail is told, in this order."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from sqlite3 import Connection
 
-from .. import promotion
+from .. import approvals, promotion
 from ..drawing.story import facts
 from ..ledger import stages
 from ..records import Event
@@ -46,6 +46,9 @@ def _entered(
             return
         yield from ENTRIES[event.kind](past, event, version, name)
         known = stages.policy(past, str(event.model))
+    asked = event.kind == "promoted" and known and known.approvals_signed and not event.detail.get("forced")
+    if asked and (why := approvals.unproven(tx, event.id)):
+        yield True, f"the promotion of {name} isn't proven, and the policy asks for it: {why}"
     if event.kind == "promoted" and policy and policy.detail["policy_digest"] != (known and known.digest):
         yield False, f"{name} was promoted without knowledge of the policy that {policy.actor} had set: {_rules(policy)}"
     if event.kind in ("rolled_back", "settled") and not event.reason:

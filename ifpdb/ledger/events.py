@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,13 +21,18 @@ from ..records import Event
 class Author:
     """Who writes in one transaction, and when. `clock` is the clock's own time where `now` was set by hand.
 
-    `written` are the events of the transaction so far.
+    `written` are the events of the transaction so far; `sign` gives the signature under an event's canonical JSON, or None.
     """
 
     actor: str
     now: str
     clock: str | None = None
     written: list[Event] = field(default_factory=list, compare=False)
+    sign: Callable[[bytes], str | None] | None = None
+
+
+DECISIONS = ("promoted", "rolled_back", "moved", "settled", "approved", "approval_withdrawn", "policy_set")
+"""Kinds of events by which somebody answers for a version: these are signed, where somebody has a key."""
 
 
 INSERT_EVENT = "INSERT INTO event (id, body) VALUES (?, ?)"
@@ -48,7 +53,10 @@ def append(
     reason: str | None = None,
     detail: dict[str, Any] | None = None,
 ) -> Event:
-    """Write one event after every head of the log. `to_stage` moves the version, by the database's own trigger."""
+    """Write one event after every head of the log. `to_stage` moves the version, by the database's own trigger.
+
+    Raises what `by.sign` raises, before anything is written.
+    """
     parents = heads(tx)
     newest = max((tx.execute(AT, (digest.to_bytes(parent),)).fetchone()[0] for parent in parents), default="")
     moment = by.now if by.now > newest else times.one_microsecond_after(newest)
@@ -66,7 +74,11 @@ def append(
         "to_stage": to_stage,
         "version": version,
     }
-    body = digest.canonical({key: value for key, value in fields.items() if value is not None})
+    told = {key: value for key, value in fields.items() if value is not None}
+    body = digest.canonical(told)
+    if by.sign is not None and kind in DECISIONS and (signature := by.sign(body)):
+        detail = {**detail, "signature": signature}
+        body = digest.canonical(told | {"detail": detail})
     identity = hashlib.sha256(body).digest()
     tx.execute(INSERT_EVENT, (identity, body.decode()))
     event = Event(
@@ -121,6 +133,14 @@ def find(tx: sqlite3.Connection, id: str) -> Event | None:
     """The event with an id, or None."""
     row = tx.execute(FIND, (digest.to_bytes(id),)).fetchone()
     return from_body(*row) if row else None
+
+
+BODY = "SELECT body FROM event WHERE id = ?"
+
+
+def body(tx: sqlite3.Connection, id: str) -> str:
+    """The very bytes of an event that is here, as text."""
+    return str(tx.execute(BODY, (digest.to_bytes(id),)).fetchone()[0])
 
 
 def from_body(identity: bytes, body: str) -> Event:

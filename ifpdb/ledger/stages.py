@@ -1,4 +1,4 @@
-"""Stages: the one event that moves a version, who held a stage when, approvals and policies, all read off the log."""
+"""Stages: the one event that moves a version, who held a stage when, and policies, all read off the log."""
 
 from __future__ import annotations
 
@@ -186,15 +186,6 @@ def measurements_known_by(tx: sqlite3.Connection, version: Version, known_by: st
         elif place in told:
             found.append(told[place])
     return tuple(found)
-
-
-APPROVERS = """
-    SELECT actor FROM event WHERE kind = 'approved' AND model = ? AND version = ? GROUP BY actor ORDER BY min(at), actor"""
-
-
-def approvers(tx: sqlite3.Connection, model: str, version: str) -> list[str]:
-    """Who approved a version, in the order of their first approval."""
-    return [row[0] for row in tx.execute(APPROVERS, (model, version))]
 
 
 ENTRY_APPROVERS = """

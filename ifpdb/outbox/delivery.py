@@ -10,11 +10,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..ifptoml import Unconfigured
 from ..ledger import events
 from ..reader import Reader
 from ..records import Event
 from . import addresses, carriers
-from .addresses import Unconfigured
 from .carriers import Undelivered, Unreachable
 from .letters import Box, Letter, machine
 from .waking import delivering

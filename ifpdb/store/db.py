@@ -28,7 +28,7 @@ from . import migrations, turns
 from .explaining import TIMEOUT, explained, reachable, replaced
 
 APPLICATION_ID = 0x69667031  # "ifp1"
-SCHEMA_NUMBER = 2
+SCHEMA_NUMBER = 3
 MIN_READER = 1
 MIN_SQLITE = (3, 37, 0)
 _SLICE = 0.05

@@ -23,7 +23,7 @@ from ifpdb.gitlink import hooks, setup
 from ifpdb.history import bisect, blame, explain
 from ifpdb.merge import disagreement, settlement, union
 from ifpdb.outbox import delivery, letters
-from ifpdb.upkeep import backup, chain, doctor, findings, fsck, gc
+from ifpdb.upkeep import backup, chain, doctor, findings, fsck, gc, signatures
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
 
@@ -59,6 +59,7 @@ def test_every_record_that_is_printed_is_on_the_page() -> None:
         ifp.Policy,
         chain.Verification,
         findings.Damage,
+        signatures.Signature,
         fsck.Inspection,
         *vars(gc).values(),
         *vars(backup).values(),
@@ -92,6 +93,7 @@ def test_every_command_that_prints_json_is_on_the_page() -> None:
 @pytest.fixture
 def busy(two: ifp.Registry, folder: Path) -> ifp.Registry:
     """What the page's example lines need: fraud v1 in production and served, v2 served too, a run that registered nothing."""
+    (folder / "allowed").write_text("")
     (folder / "batch.csv").write_text("amount,country\n1,DE\n")
     (folder / "policy.yaml").write_text("validation:\n  min_f1: 0.9\napprovals: {required: 1}\n")
     with ifp.track("fraud", data="train.csv") as run:

@@ -143,6 +143,12 @@ TOLD: list[tuple[Event, str, list[str]]] = [
         [FAILED],
     ),
     (an("approved", reason="fine"), f"approved fraud {A_}: fine", []),
+    (an("approved", measured=B, policy_digest=B), f"approved fraud {A_} under the policy {B_}", []),
+    (
+        an("approval_withdrawn", reason="misread it", signature="-----BEGIN SSH SIGNATURE-----"),
+        f"withdrew the approval of fraud {A_}: misread it",
+        ["signed (ifp verify --signatures tells whether that is proven)"],
+    ),
     (an("deployed", environment="prod-eu", replaces=B), f"deployed fraud {A_} in prod-eu, replacing {B_}", []),
     (
         an("deployed", environment="prod-eu", stopped=True, since="2025-11-14T09:30:00.000000Z"),

@@ -219,7 +219,7 @@ def _in_wal(path: Path) -> None:
 
 def _newer(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute("PRAGMA user_version = 99")
 
 
 def _interrupted(path: Path) -> None:

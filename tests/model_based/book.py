@@ -46,7 +46,7 @@ class Version:
     runs: list[int]
     f1: float | None = None
     tags: set[str] = field(default_factory=set)
-    approvers: list[str] = field(default_factory=list)
+    approvals: list[tuple[str, Policy | None, str]] = field(default_factory=list)  # who, for which policy and f1
     was_in_production: bool = False
     digest: str = ""
 
@@ -130,7 +130,8 @@ class Book:
         if policy is None or not found.parts[2] or found.f1 is None or math.isnan(found.f1):
             return False
         authors = {self.runs[run].actor for run in found.runs}
-        approvals = {*found.approvers, *approved_by} - authors
+        standing = {who for who, under, f1 in found.approvals if (under, f1) == (policy, repr(found.f1))}
+        approvals = {*standing, *approved_by} - authors
         return found.f1 >= policy.least and len(approvals) >= policy.approvals
 
     def before(self, model: str) -> int | None:
@@ -275,7 +276,8 @@ class Book:
     def approve(self, version: int) -> Iterator[None]:
         self._begin()
         self._say("approved", version)
-        self.versions[version].approvers.append(self.actor)
+        found = self.versions[version]
+        found.approvals.append((self.actor, self.policies.get(found.model), repr(found.f1)))
         yield
 
     def tag(self, version: int, tags: frozenset[str], *, remove: bool) -> Iterator[None]:

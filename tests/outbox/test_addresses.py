@@ -9,6 +9,7 @@ import pytest
 from receiver import hook, why
 
 import ifpdb as ifp
+from ifpdb.ifptoml import Unconfigured
 from ifpdb.outbox import addresses, delivery
 
 Make = Callable[..., ifp.Version]
@@ -35,8 +36,8 @@ Make = Callable[..., ifp.Version]
 def test_a_bad_configuration_says_what_to_write_and_the_letter_waits(
     registry: ifp.Registry, refused: Any, configure: Any, text: str, mode: int, said: str
 ) -> None:
-    path = configure(text, mode)
     refused("hook:ci")
+    path = configure(text, mode)
     told = why(registry)
     assert said in told
     assert str(path) in told
@@ -55,12 +56,12 @@ def test_a_bad_configuration_says_what_to_write_and_the_letter_waits(
 )
 def test_other_sections_are_checked_too(configure: Any, text: str) -> None:
     configure(text)
-    with pytest.raises(addresses.Unconfigured):
+    with pytest.raises(Unconfigured):
         addresses.find("slack:#x" if "slack" in text else "exec:note")
 
 
 def test_a_name_with_a_dot_is_quoted(configure: Any) -> None:
-    with pytest.raises(addresses.Unconfigured) as told:
+    with pytest.raises(Unconfigured) as told:
         addresses.find("exec:page.ada")
     section, _, rest = str(told.value).partition("add ")[2].partition(" with ")
     configure(f"{section}\n{rest}")

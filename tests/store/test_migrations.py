@@ -24,6 +24,7 @@ from ifpdb.upkeep import chain
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 SCHEMA_1 = (FIXTURES / "schema-1.sql").read_text()
+SCHEMA_2 = (FIXTURES / "schema-2.sql").read_text()
 REGISTRY_1 = (FIXTURES / "registry-1.sql").read_text()
 NO_ROWS = "INSERT INTO registry VALUES (1, 1); PRAGMA application_id = 0x69667031; PRAGMA user_version = 1;"
 
@@ -125,6 +126,23 @@ def is_whole(path: Path) -> bool:
 
 
 # -- migrated by a write
+
+
+def test_a_registry_of_schema_2_is_migrated_with_all_that_it_has(folder: Path) -> None:
+    """Its tables are today's: only an index is another."""
+    path = folder / "ifp.db"
+    rows_of_1 = REGISTRY_1.replace("user_version = 1", "user_version = 2")
+    run(path, "BEGIN;" + SCHEMA_2 + rows_of_1 + "COMMIT;")
+    before = facts(path)
+    with ifp.open(path) as registry:
+        registry.model("fraud").approve("v1")
+        assert is_whole(path)
+        assert chain.verify(registry).ok
+    after = facts(path)
+    assert len(after.pop("event")) == len(before.pop("event")) + 1
+    assert {name: found for name, found in after.items() if name not in ("event_parent", "head")} == {
+        name: found for name, found in before.items() if name not in ("event_parent", "head")
+    }
 
 
 def test_the_registry_of_schema_1_has_something_of_everything(old: Path) -> None:
@@ -307,7 +325,9 @@ STILL_READ = [
 def test_what_cannot_be_migrated_stays_as_it_was(old: Path, harm: str, error: type[IfpError], why: str) -> None:
     run(old, harm)
     before = old.read_bytes()
-    with pytest.raises(error, match=rf"ifp\.db \(schema 1\) was not brought to schema 2: .*{why}.*Nothing was changed"):
+    with pytest.raises(
+        error, match=rf"ifp\.db \(schema 1\) was not brought to schema {SCHEMA_NUMBER}: .*{why}.*Nothing was changed"
+    ):
         add(Database(old), "spam")
     assert old.read_bytes() == before
 
