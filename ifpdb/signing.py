@@ -131,7 +131,7 @@ def prove(body: str, signers: Signers) -> Proof:
         if gone and _ssh_keygen("verify", *allowed, told=statement).returncode == 0:
             return Proof(False, made_by, f"its key {made_by} was revoked")
         late = re.search(rb"key (has expired|is not yet valid)", done.stderr)
-        why = f"{late[0].decode()} at the time" if late else f"{signers.allowed} doesn't allow it to {who}"
+        why = f"{late[0].decode()} at the time" if late else f"{signers.allowed.name} doesn't allow it to {who}"
         return Proof(False, made_by, f"it is signed by the key {made_by}: {why}")
 
 

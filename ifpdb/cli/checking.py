@@ -129,7 +129,8 @@ def verify_command(
             click.secho(f"{kind}  {short(event)}  {printable(detail)}", fg="red")
         noted = f", held against {found.anchors} anchor{'s' if found.anchors > 1 else ''}" if found.anchors else ""
         digest = f"; the registry's digest is {found.digest}" if found.digest else ""
-        click.echo(f"{found.events} events{noted}, {'whole' if found.ok else 'NOT whole'}{digest}")
+        whole = all(kind == "signature" for kind, _, _ in found.problems)
+        click.echo(f"{found.events} events{noted}, {'whole' if whole else 'NOT whole'}{digest}")
         for head in found.heads:
             click.echo(f"head {head}")
         if decisions is not None:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -118,8 +118,11 @@ class Box:
     def put(self, letters: Iterable[Letter]) -> None:
         """Write letters that are new. Raises OSError."""
         for letter in letters:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._write(letter, letter.name)
+            try:
+                self._write(letter, letter.name)
+            except FileNotFoundError:  # the first of all
+                self.folder.mkdir(parents=True, exist_ok=True)
+                self._write(letter, letter.name)
 
     def drop(self, letters: Iterable[Letter]) -> None:
         """Remove letters: they were delivered, or their event was rolled back."""
@@ -135,10 +138,9 @@ class Box:
 
     def has_due(self, now: float) -> bool:
         """Whether a letter of this place waits for now; looks at names only."""
-        names = list(self._names())
-        return bool(names) and any(
-            name[:16] <= _stamp(now) and name.endswith(_ending(machine(), self.registry)) for name in names
-        )
+        stamp = _stamp(now)
+        due = [name for name in self._names() if name[:16] <= stamp]
+        return bool(due) and any(name.endswith(_ending(machine(), self.registry)) for name in due)
 
     def waiting(self) -> list[Letter]:
         """The letters, the first due first, then the oldest; a file that is none is passed over."""
@@ -149,12 +151,11 @@ class Box:
         """Whether it is for this machine and this copy of the registry to send it."""
         return letter.machine == machine() and letter.registry == self.registry
 
-    def _names(self) -> Iterator[str]:
+    def _names(self) -> list[str]:
         try:
-            names = os.listdir(self.folder)
+            return [name for name in os.listdir(self.folder) if name.endswith(".json")]
         except OSError:  # no letter was ever written, or the folder can't be read: there is nothing to send
-            return
-        yield from (name for name in names if name.endswith(".json"))
+            return []
 
     def _read(self, name: str) -> Letter | None:
         try:
@@ -165,9 +166,11 @@ class Box:
             return None
 
     def _write(self, letter: Letter, name: str) -> None:
-        draft = self.folder / f"{name}.{os.getpid()}"
-        draft.write_text(json.dumps(asdict(letter)), encoding="utf-8")
-        os.replace(draft, self.folder / name)
+        place = os.path.join(self.folder, name)
+        draft = f"{place}.{os.getpid()}"
+        with open(draft, "wb") as file:
+            file.write(json.dumps(asdict(letter)).encode())
+        os.replace(draft, place)
 
 
 class Posting:

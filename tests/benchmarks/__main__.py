@@ -23,6 +23,7 @@ from report import RESULTS, Result, table, write
 from sharing import sharing
 from snippet import snippet
 from startup import startup
+from telling import telling
 from validation import validation
 from writes import promote, register, together
 
@@ -43,6 +44,7 @@ FULL: dict[str, Part] = {
     "lineage": lambda folder: lineage(folder, rounds=5, sizes=(100_000, 1_000_000)),
     "validation": lambda folder: validation(folder, rounds=7, turns=500, rows=1_000_000),
     "sharing": lambda folder: sharing(folder, rounds=3, sizes=(10_000, 100_000), new=1_000, commits=200),
+    "telling": lambda folder: telling(folder, turns=100, seconds=20),
 }
 QUICK: dict[str, Part] = {
     "datadigest": lambda folder: datadigest(folder, rounds=3, rows=200_000),
@@ -59,6 +61,7 @@ QUICK: dict[str, Part] = {
     "lineage": lambda folder: lineage(folder, rounds=3, sizes=(20_000, 100_000)),
     "validation": lambda folder: validation(folder, rounds=3, turns=100, rows=100_000),
     "sharing": lambda folder: sharing(folder, rounds=1, sizes=(1_000, 5_000), new=200, commits=20),
+    "telling": lambda folder: telling(folder, turns=30, seconds=5),
 }
 
 

@@ -9,7 +9,7 @@ import ssl
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -35,6 +35,7 @@ class Receiver:
     hang: float = 0
     flood: bool = False
     drip: bool = False
+    heard: Callable[[Any], object] = lambda message: None
     requests: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
 
     @property
@@ -51,6 +52,7 @@ def listening(certificate: Path | None = None, **how: Any) -> Iterator[Receiver]
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             receiver.requests.append((self.path, dict(self.headers), body))
+            receiver.heard(json.loads(body))
             time.sleep(receiver.hang)
             try:
                 self.answer()
