@@ -260,7 +260,7 @@ CREATE INDEX event_model ON event(model, at);
 CREATE INDEX event_stage ON event(model, version, at) WHERE to_stage IS NOT NULL;
 CREATE INDEX event_production ON event(model, at) WHERE to_stage = 'production';
 CREATE INDEX event_policy ON event(model, at) WHERE kind = 'policy_set';
-CREATE INDEX event_approval ON event(model, version) WHERE kind IN ('approved', 'approval_withdrawn');
+CREATE INDEX event_approval ON event(model, version, at) WHERE kind IN ('approved', 'approval_withdrawn');
 CREATE INDEX event_deployed ON event(model, at) WHERE kind = 'deployed';
 
 -- When an event that another registry brought (a merge) was put into this file; no row: it was written here. What one file

@@ -15,6 +15,7 @@ from . import approvals, digest
 from .answers import Verdict
 from .errors import Ambiguous, GateFailed, NeedsReason, NotFound, Refused
 from .ledger import events, facts, stages, versions
+from .ledger.approvals import given
 from .policy import Approval, Candidate, Policy, evaluate
 from .records import Version
 
@@ -32,6 +33,11 @@ def _approvals(tx: sqlite3.Connection, record: Version, policy: Policy | None, n
     """Who approved, themselves or as whoever promotes says, with the doubts about it."""
     hearsay = "only named, not signed" if policy is not None and policy.approvals_signed else ""
     return [*approvals.of(tx, record, policy), *(Approval(actor, hearsay) for actor in named)]
+
+
+def _standing(approved: Sequence[Approval], named: Sequence[str]) -> list[str]:
+    """Those without a doubt and those whom the promotion names, each once."""
+    return list(dict.fromkeys(one.actor for one in approved if not one.doubt or one.actor in named))
 
 
 def _candidate(tx: sqlite3.Connection, version: int, record: Version, approved: Sequence[Approval]) -> Candidate:
@@ -67,7 +73,7 @@ def promote(
     A version that is there already stays. Raises NeedsReason for a rollback or a forced promotion without a reason, Refused
     where the policy asks for signatures and this promotion can't be proven.
     """
-    model, identity, _, stage = tx.execute(MANIFEST, (version,)).fetchone()
+    model, _, _, stage = tx.execute(MANIFEST, (version,)).fetchone()
     if stage == to_stage:
         return None
     if force and not reason:
@@ -75,29 +81,38 @@ def promote(
     if to_stage != "production":
         stages.move(tx, by, version, "moved", to_stage=to_stage, reason=reason)
         return None
+    if stages.was_in_production(tx, version):
+        _roll_back(tx, by, version, reason, approved_by)
+        return None
     record, policy = versions.read(tx, [version], None)[0], stages.policy(tx, model)
     approved = _approvals(tx, record, policy, approved_by)
-    approvers = list(dict.fromkeys(one.actor for one in approved if not one.doubt or one.actor in approved_by))
-    if stages.was_in_production(tx, version):
-        if not reason:
-            raise NeedsReason(
-                f"{model}@{digest.to_text(identity)[:19]} has been in production before: going back to it is a rollback, "
-                f"which must say why: add --reason '…' (reason=)"
-            )
-        before = stages.approvers_of_entries(tx, model, digest.to_text(identity))
-        on_record = {"approved_by": list(dict.fromkeys([*before, *approvers]))}
-        stages.move(tx, by, version, "rolled_back", to_stage=to_stage, reason=reason, detail=on_record)
-        return None
     verdict = evaluate(policy, _candidate(tx, version, record, approved))
     if not verdict.passed and not force:
         return _refuse(tx, by, version, verdict, reason)
-    detail: dict[str, digest.JSON] = {"approved_by": approvers, "verdict": verdict.as_dict()}
+    detail: dict[str, digest.JSON] = {"approved_by": _standing(approved, approved_by), "verdict": verdict.as_dict()}
     if force:
         detail["forced"] = True
     event = stages.move(tx, by, version, "promoted", to_stage=to_stage, reason=reason, detail=detail)
     if policy is not None and policy.approvals_signed and not force:
         approvals.require_proof(tx, event)
     return None
+
+
+def _roll_back(tx: sqlite3.Connection, by: events.Author, version: int, reason: str | None, named: Sequence[str]) -> None:
+    """Back into production; on record are those who approved an entry before, and those who do now."""
+    model, identity, _, _ = tx.execute(MANIFEST, (version,)).fetchone()
+    name = digest.to_text(identity)
+    if not reason:
+        raise NeedsReason(
+            f"{model}@{name[:19]} has been in production before: going back to it is a rollback, "
+            f"which must say why: add --reason '…' (reason=)"
+        )
+    approvers = [*stages.approvers_of_entries(tx, model, name), *named]
+    if given(tx, model, name):  # few are, and it takes the whole version to see whether they stand
+        record, policy = versions.read(tx, [version], None)[0], stages.policy(tx, model)
+        approvers += _standing(approvals.of(tx, record, policy), ())
+    detail = {"approved_by": list(dict.fromkeys(approvers))}
+    stages.move(tx, by, version, "rolled_back", to_stage="production", reason=reason, detail=detail)
 
 
 def promote_on_pass(tx: sqlite3.Connection, by: events.Author, version: int) -> None:

@@ -25,6 +25,7 @@ from ..desk import Registry
 from ..errors import IfpError, Refused
 from ..gitlink import setup
 from ..ledger import deployments
+from ..outbox import delivery
 from ..records import Deployment
 from ..store import claims, db, foreign, live
 from ..store.explaining import TIMEOUT, explain
@@ -279,6 +280,19 @@ def unacknowledged(place: Place) -> Iterator[Finding]:
                     yield Finding("still-deployed", HINT, why, f"say what it serves now (ifp deployed), or {say}")
 
 
+def undelivered(place: Place) -> Iterator[Finding]:
+    """Notifications that have met with something: the next command tries those again that are new."""
+    if place.problem:
+        return
+    with Registry(place.path, readonly=True) as registry:
+        waiting = [one for one in delivery.look(registry).waiting if one.attempts]
+    if waiting:
+        targets = ", ".join(sorted({one.target for one in waiting}))
+        count = "1 notification waits" if len(waiting) == 1 else f"{len(waiting)} notifications wait"
+        why = f"{count} for {targets}: {waiting[0].why}"
+        yield Finding("undelivered", HINT, why, "see ifp outbox; when that is mended, ifp outbox --deliver")
+
+
 def _environment(served: list[Deployment]) -> str:
     return shlex.quote(served[0].environment) if len(served) == 1 else "E"
 
@@ -353,6 +367,6 @@ def _tighten(folder: Path) -> None:
 
 CHECKS: tuple[Callable[[Place], Iterator[Finding]], ...] = (
     *(machine, journal, readable, older_schema, folder, network, missing_blobs, copies),
-    *(dead_runs, clock, unacknowledged, git_tracking, git_attributes, git_clone, lost_events, trust_folder),
+    *(dead_runs, clock, unacknowledged, undelivered, git_tracking, git_attributes, git_clone, lost_events, trust_folder),
 )
 """In the order in which their findings are shown."""

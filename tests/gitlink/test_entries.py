@@ -189,6 +189,43 @@ def test_an_event_that_no_ifpdb_writes_is_a_broken_rule_and_no_crash(ada: Person
     assert "broken rule" in render([look(ada)])
 
 
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("ada", ""),
+        ("", "isn't proven, and the policy asks for it: not signed"),
+        ("eve", "doesn't allow it to ada"),
+    ],
+)
+def test_a_review_asks_for_the_signatures_that_the_policy_wants(
+    ada: Person, keyring: Path, monkeypatch: pytest.MonkeyPatch, key: str, said: str
+) -> None:
+    """Whoever promotes may say whose keys count for themselves; whoever reviews does so anew."""
+    believed = keyring.parent / "believed"
+    everybody = [
+        f"{who} {(keyring / name).with_suffix('.pub').read_text()}" for who, name in (("ada", "eve"), ("grace", "eve"))
+    ]
+    believed.write_text((keyring / "allowed").read_text() + "".join(everybody))
+    monkeypatch.setenv("IFP_ALLOWED_SIGNERS", str(believed))
+    with ada.open() as registry:
+        rules = {"required": 1, "signed": True}
+        registry.model("fraud").set_policy({"validation": {"min_f1": 0.9}, "approvals": rules})
+    ada.register("two", metrics={"f1": 0.95})
+    monkeypatch.setenv("IFP_SIGNING_KEY", str(keyring / "grace"))
+    with ifp.open(ada.db, actor="grace") as registry:
+        registry.model("fraud").approve("latest")
+    monkeypatch.setenv("IFP_SIGNING_KEY", str(keyring / (key or "ada")))
+    with ada.open() as registry:
+        registry.model("fraud").promote("latest", "production")
+    if not key:
+        forge(ada.db, lambda body: body["detail"].pop("signature"))
+    ada.commit("signed")
+    monkeypatch.setenv("IFP_ALLOWED_SIGNERS", str(keyring / "allowed"))
+    found = look(ada)
+    assert found.ok is (not said), found.broken
+    assert said in " ".join(found.broken)
+
+
 def test_an_entry_that_hides_its_past_is_found(ada: Person) -> None:
     promote(ada, "two", 0.95)
     with ada.open() as registry:

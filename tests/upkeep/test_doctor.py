@@ -16,6 +16,7 @@ import pytest
 
 import ifpdb as ifp
 from ifpdb.gitlink import setup
+from ifpdb.outbox import delivery
 from ifpdb.upkeep.chain import verify
 from ifpdb.upkeep.doctor import HINT, PROBLEM, Examination, examine
 
@@ -34,6 +35,19 @@ def git(folder: Path, registry: ifp.Registry) -> Git:
     run("init", "-q")
     setup.install(registry.path)
     return run
+
+
+def test_notifications_that_met_with_something_are_pointed_at(registry: ifp.Registry) -> None:
+    registry.model("fraud").set_policy({"validation": {"min_f1": 0.9, "notify_on_fail": "hook:ci"}})
+    registry.register("fraud", "ifp.db", partial=True)
+    with pytest.raises(ifp.GateFailed):
+        registry.model("fraud").promote("v1", "production")
+    assert kinds(examine(registry.path)) == [], "it is under way"
+    delivery.deliver(registry)
+    (found,) = examine(registry.path).findings
+    assert (found.kind, found.severity) == ("undelivered", HINT)
+    assert "1 notification waits for hook:ci: " in found.detail
+    assert "ifp.toml" in found.detail
 
 
 def kinds(found: Examination) -> list[tuple[str, str]]:
