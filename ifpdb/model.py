@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import TYPE_CHECKING, Any
 
-from . import approvals, digest, names, policy, promotion
+from . import approvals, digest, names, policyfile, promotion
 from .answers import Change, History, Lineage, Verdict
 from .desk import Registry
 from .errors import Conflict, NeedsReason, UsageError
@@ -263,10 +263,10 @@ def _read_policy(source: str | PathLike[str] | Mapping[str, Any] | Policy) -> Po
     if isinstance(source, Policy):
         return source
     if isinstance(source, Mapping):
-        return policy.from_mapping(source)
+        return policyfile.from_mapping(source)
     path = Path(source)
     try:
-        return policy.parse(path.read_text(encoding="utf-8"), source=path.name)
+        return policyfile.parse(path.read_text(encoding="utf-8"), source=path.name)
     except FileNotFoundError:
         raise UsageError(f"there is no policy file {path}") from None
     except UnicodeDecodeError:

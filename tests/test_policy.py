@@ -1,4 +1,4 @@
-"""The policy language: all of it, every way to get it wrong with its line, and what the gate says of a candidate."""
+"""What a policy says of a candidate, and how it stands in the log."""
 
 from __future__ import annotations
 
@@ -9,24 +9,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_policyfile import WHOLE
 
-from ifpdb import policy
+from ifpdb import policy, policyfile
 from ifpdb.answers import Check, Verdict
 from ifpdb.digest import canonical
 from ifpdb.errors import UsageError
 from ifpdb.policy import Approval, Bound, Candidate, Policy
 from ifpdb.records import Measurement
 
-WHOLE = """\
-validation:
-  min_f1: 0.90                 # as in the contract
-  max_rmse: 3
-  dataset: holdout-2025q4
-  beats_production: {f1: 0.0, auc: -0.01}
-  promote_on_pass: production
-  notify_on_fail: [slack:#ml-alerts, hook:pager, exec:mail-me]
-approvals: {required: 2, not_author: true}
-"""
 HOLDOUT, OTHER, TRAIN = ("sha256:" + letter * 64 for letter in "abc")
 
 
@@ -48,119 +39,6 @@ def candidate(*measurements: Measurement, **changed: Any) -> Candidate:
 
 def check(verdict: Verdict, name: str) -> Check:
     return next(found for found in verdict.checks if found.name == name)
-
-
-def test_the_whole_language_is_understood() -> None:
-    assert policy.parse(WHOLE) == Policy(
-        bounds=(Bound("f1", ">=", 0.9), Bound("rmse", "<=", 3.0)),
-        dataset="holdout-2025q4",
-        dataset_name="holdout-2025q4",
-        beats_production=(("f1", 0.0), ("auc", -0.01)),
-        promote_on_pass="production",
-        notify_on_fail=("slack:#ml-alerts", "hook:pager", "exec:mail-me"),
-        approvals_required=2,
-        approvals_not_author=True,
-    )
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("validation: {}", Policy()),
-        ('{"validation": {"min_f1": 1}}', Policy(bounds=(Bound("f1", ">=", 1.0),))),
-        ("validation: {min_val/f1@0.5: -1e-3}", Policy(bounds=(Bound("val/f1@0.5", ">=", -0.001),))),
-        ("validation: {min_max_error: 1, max_min_x: 2}", Policy(bounds=(Bound("max_error", ">=", 1), Bound("min_x", "<=", 2)))),
-        ("validation: {notify_on_fail: slack:#ml}", Policy(notify_on_fail=("slack:#ml",))),
-        ("validation: {}\napprovals: {}", Policy(approvals_required=1)),
-        ("validation: &v {min_f1: &x 0.9, max_f1: *x}", Policy(bounds=(Bound("f1", ">=", 0.9), Bound("f1", "<=", 0.9)))),
-    ],
-)
-def test_each_part_may_stand_alone(text: str, expected: Policy) -> None:
-    assert policy.parse(text) == expected
-
-
-@pytest.mark.parametrize(
-    ("line", "text"),
-    [
-        (1, ""),
-        (1, "just words"),
-        (1, "- a list"),
-        (1, "approvals: {required: 1}"),
-        (2, "validation:\n  min_f1: high"),
-        (2, "validation:\n  min_f1: '0.9'"),
-        (2, "validation:\n  min_f1: '1e-3'"),
-        (2, "validation:\n  min_f1: 1e999"),
-        (2, "validation:\n  min_f1: true"),
-        (2, "validation:\n  min_f1: [0.9]"),
-        (2, "validation:\n  min_f1:"),
-        (2, "validation:\n  min_f1: .nan"),
-        (2, "validation:\n  min_f1: .inf"),
-        (2, "validation:\n  f1: 0.9"),
-        (2, "validation:\n  min_: 0.9"),
-        (2, "validation:\n  bounds: {f1: 0.9}"),
-        (3, "validation:\n  min_f1: 0.9\n  promote_on_pas: production"),
-        (3, "validation:\n  min_f1: 0.9\n  min_f1: 0.8"),
-        (2, "validation:\n  dataset:"),
-        (2, "validation:\n  dataset: 7"),
-        (2, "validation:\n  dataset: ''"),
-        (2, "validation:\n  dataset: 2025-13-45"),
-        (2, "validation:\n  beats_production: 0.1"),
-        (3, "validation:\n  beats_production:\n    f1: much"),
-        (2, "validation:\n  promote_on_pass: staging"),
-        (2, "validation:\n  promote_on_pass: true"),
-        (2, "validation:\n  notify_on_fail: mail:ada"),
-        (2, "validation:\n  notify_on_fail: [slack:#ml, 7]"),
-        (2, "validation:\n  notify_on_fail: 'exec:rm -rf /'"),
-        (2, "validation: {}\napprovals:"),
-        (2, "validation: {}\napprovals: {required: -1}"),
-        (2, "validation: {}\napprovals: {required: 1.5}"),
-        (2, "validation: {}\napprovals: {required: true}"),
-        (3, "validation: {}\napprovals:\n  not_author: 'yes'"),
-        (3, "validation: {}\napprovals:\n  approver: [ada]"),
-        (3, "validation: {}\napprovals:\n  approvers: ada"),
-        (3, "validation: {}\napprovals:\n  approvers: [ada, 7]"),
-        (3, "validation: {}\napprovals:\n  approvers: ['']"),
-        (4, "validation: {}\napprovals:\n  required: 2\n  approvers: [ada, ada]"),
-        (4, "validation: {}\napprovals:\n  required: 0\n  approvers: [ada]"),
-        (4, "validation: {}\napprovals:\n  required: 0\n  signed: true"),
-        (3, "validation: {}\napprovals:\n  signed: 1"),
-        (2, "validation: {}\nvalidtion: {}"),
-        (2, "validation:\n  1: 2"),
-        (2, "validation:\n  ? [a, b]\n  : 1"),
-        (2, "validation:\n\tmin_f1: 0.9"),
-        (2, "validation:\n  min_f1: 0.9: 1"),
-        (2, "validation: {}\n--- \nvalidation: {}"),
-        (2, "validation:\n  min_f1: \x07"),
-        (1, "validation: !!python/object:os.system {}"),
-        (1, "validation: &v {beats_production: *v}"),
-        (1, "validation: *nowhere"),
-        (1, "[" * 5000),
-    ],
-)
-def test_a_wrong_policy_is_refused_with_the_line(line: int, text: str) -> None:
-    with pytest.raises(UsageError, match=rf"^gate\.yaml, line {line}: "):
-        policy.parse(text, source="gate.yaml")
-
-
-def test_aliases_that_multiply_cost_no_time() -> None:
-    levels = "".join(f"  l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 40))
-    with pytest.raises(UsageError, match=r"line 2: .*l0: is no key of a policy"):
-        policy.parse(f"validation:\n  l0: &l0 [lol]\n{levels}")
-
-
-@given(st.text(max_size=60) | st.text(alphabet="validation: {}[]min_f109.\n-&*!", max_size=60))
-def test_any_text_is_a_policy_or_a_usage_error(text: str) -> None:
-    try:
-        policy.parse(text)
-    except UsageError as error:
-        assert str(error).startswith("policy, line ")
-
-
-def test_a_mapping_is_understood_as_the_file_is() -> None:
-    given_outright = {"validation": {"min_f1": 0.9}, "approvals": {"required": 1}}
-    assert policy.from_mapping(given_outright) == policy.parse("validation: {min_f1: 0.9}\napprovals: {required: 1}")
-    with pytest.raises(UsageError, match=r"^policy: validation\.f1: is no key"):
-        policy.from_mapping({"validation": {"f1": 0.9}})
 
 
 LIMITS = st.floats(allow_nan=False, allow_infinity=False)
@@ -190,8 +68,11 @@ def test_a_policy_comes_back_from_its_event(original: Policy) -> None:
 
 
 def test_the_digest_follows_the_meaning_and_not_the_text() -> None:
-    assert policy.parse("validation: {min_f1: 0.90}").digest == policy.parse("# why\nvalidation:\n  'min_f1': 9.0e-1\n").digest
-    assert policy.parse("validation: {min_f1: 0.90}").digest != policy.parse("validation: {min_f1: 0.91}").digest
+    assert (
+        policyfile.parse("validation: {min_f1: 0.90}").digest
+        == policyfile.parse("# why\nvalidation:\n  'min_f1': 9.0e-1\n").digest
+    )
+    assert policyfile.parse("validation: {min_f1: 0.90}").digest != policyfile.parse("validation: {min_f1: 0.91}").digest
 
 
 def test_without_a_policy_nothing_passes() -> None:
@@ -216,7 +97,7 @@ def test_without_a_policy_nothing_passes() -> None:
     ],
 )
 def test_a_bound_holds_up_to_its_limit(rule: str, value: float, passed: bool) -> None:
-    verdict = policy.evaluate(policy.parse(f"validation: {{{rule}}}"), candidate(measured("f1", value)))
+    verdict = policy.evaluate(policyfile.parse(f"validation: {{{rule}}}"), candidate(measured("f1", value)))
     assert verdict.passed is passed
     found = check(verdict, rule.partition(":")[0])
     assert found.metric == "f1"
@@ -235,14 +116,14 @@ def test_a_bound_holds_up_to_its_limit(rule: str, value: float, passed: bool) ->
     ],
 )
 def test_a_metric_that_does_not_count_fails_with_the_reason(measurements: list[Measurement], why: str) -> None:
-    verdict = policy.evaluate(policy.parse("validation: {min_f1: 0.5}"), candidate(*measurements))
+    verdict = policy.evaluate(policyfile.parse("validation: {min_f1: 0.5}"), candidate(*measurements))
     assert not verdict.passed
     assert why in check(verdict, "min_f1").why
 
 
 def test_the_training_datas_metric_does_not_stand_beside_the_one_that_counts() -> None:
     both = candidate(measured("f1", 0.99, TRAIN), measured("f1", 0.4, HOLDOUT))
-    found = check(policy.evaluate(policy.parse("validation: {min_f1: 0.5}"), both), "min_f1")
+    found = check(policy.evaluate(policyfile.parse("validation: {min_f1: 0.5}"), both), "min_f1")
     assert (found.passed, found.value, found.dataset) == (False, 0.4, HOLDOUT)
 
 
@@ -283,27 +164,27 @@ def test_with_a_dataset_only_metrics_on_it_count(dataset: str, passed: bool) -> 
 def test_production_is_beaten_in_the_metrics_own_direction(
     metric: str, by: float, ours: float, theirs: float, passed: bool
 ) -> None:
-    rules = policy.parse(f"validation: {{beats_production: {{{metric}: {by}}}}}")
+    rules = policyfile.parse(f"validation: {{beats_production: {{{metric}: {by}}}}}")
     verdict = policy.evaluate(rules, candidate(measured(metric, ours), production=[measured(metric, theirs)]))
     assert verdict.passed is passed
 
 
 def test_the_policys_own_bound_says_which_way_is_better() -> None:
-    rules = policy.parse("validation: {max_latency: 9, beats_production: {latency: 0.0}}")
+    rules = policyfile.parse("validation: {max_latency: 9, beats_production: {latency: 0.0}}")
     for ours, passed in ((4.0, True), (6.0, False)):
         verdict = policy.evaluate(rules, candidate(measured("latency", ours), production=[measured("latency", 5.0)]))
         assert check(verdict, "beats_production.latency").passed is passed
 
 
 def test_where_nothing_is_in_production_there_is_nothing_to_beat() -> None:
-    rules = policy.parse("validation: {beats_production: {f1: 0.1}}")
+    rules = policyfile.parse("validation: {beats_production: {f1: 0.1}}")
     assert policy.evaluate(rules, candidate(measured("f1", 0.1))).passed
     assert not policy.evaluate(rules, candidate()).passed
 
 
 @pytest.mark.parametrize("production", [[], [measured("f1", 0.1, OTHER)], [measured("f1", 0.1)], [measured("f1", 0.1, TRAIN)]])
 def test_a_production_version_that_cannot_be_compared_is_not_beaten(production: list[Measurement]) -> None:
-    rules = policy.parse("validation: {beats_production: {f1: 0.0}}")
+    rules = policyfile.parse("validation: {beats_production: {f1: 0.0}}")
     ours = candidate(measured("f1", 0.9, HOLDOUT), production=production, production_data=frozenset({TRAIN}))
     assert not policy.evaluate(rules, ours).passed
 
@@ -352,7 +233,7 @@ def test_a_partial_version_does_not_pass() -> None:
 
 
 def test_a_verdict_lists_every_failure_and_keeps_whom_to_tell() -> None:
-    rules = policy.parse(WHOLE)
+    rules = policyfile.parse(WHOLE)
     verdict = policy.evaluate(rules, candidate())
     assert [found.name for found in verdict.failures] == [
         "min_f1",
@@ -375,4 +256,4 @@ def test_a_verdict_lists_every_failure_and_keeps_whom_to_tell() -> None:
 )
 def test_a_file_that_could_take_for_ever_to_read_is_refused(text: str, why: str) -> None:
     with pytest.raises(UsageError, match=why):
-        policy.parse(text)
+        policyfile.parse(text)

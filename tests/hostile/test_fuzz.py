@@ -15,7 +15,7 @@ from forgery import EVIL
 from hypothesis import strategies as st
 
 import ifpdb as ifp
-from ifpdb import names, policy, refs, times, tree
+from ifpdb import names, policy, policyfile, refs, times, tree
 from ifpdb.capture.schema.features import read_schema
 from ifpdb.errors import IfpError, IntegrityError, UsageError
 from ifpdb.upkeep.logical import logical_digest
@@ -229,7 +229,7 @@ def test_any_yaml_is_a_policy_or_a_usage_error(fuzz: Fuzz) -> None:
     @fuzz(examples=200, text=POLICIES)
     def holds(text: str) -> None:
         try:
-            found = policy.parse(text, source="p.yaml")
+            found = policyfile.parse(text, source="p.yaml")
         except UsageError as error:
             assert "p.yaml" in str(error)
             return
@@ -240,7 +240,7 @@ def test_any_yaml_is_a_policy_or_a_usage_error(fuzz: Fuzz) -> None:
 def test_a_hostile_policy_is_refused_soon_with_its_line(folder: Path, text: str) -> None:
     start = time.perf_counter()
     with pytest.raises(UsageError, match=r"p\.yaml, line \d+"):
-        policy.parse(text, source="p.yaml")
+        policyfile.parse(text, source="p.yaml")
     assert time.perf_counter() - start < 5
     assert not (folder / "owned").exists()
 

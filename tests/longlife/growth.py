@@ -21,7 +21,7 @@ from ifpdb import digest, promotion, registration, times
 from ifpdb.capture.data.table import table_digest
 from ifpdb.capture.schema.features import Feature, FeatureSchema, make_schema
 from ifpdb.ledger import events, facts, lineage, metrics, runs, stages, versions
-from ifpdb.policy import from_mapping
+from ifpdb.policyfile import from_mapping
 from ifpdb.records import Artifact, Blob, Code, Column, Dataset
 from ifpdb.settings import blob_folder
 from ifpdb.store.blobs import BlobStore

@@ -172,13 +172,13 @@ def test_where_no_letter_can_be_written_the_promotion_goes_on_and_says_so(
 
 @pytest.mark.parametrize("key", ["notify_on_fail", "notify_on_promote", "notify_on_rollback"])
 def test_a_policy_names_targets_only(key: str) -> None:
-    from ifpdb import policy
+    from ifpdb import policy, policyfile
 
-    found = policy.from_mapping({"validation": {"min_f1": 0.9, key: ["slack:#x", "exec:y"]}})
+    found = policyfile.from_mapping({"validation": {"min_f1": 0.9, key: ["slack:#x", "exec:y"]}})
     assert getattr(found, key) == ("slack:#x", "exec:y")
     assert policy.from_event(found.as_dict()) == found
     with pytest.raises(ifp.UsageError, match=f"validation.{key}: 'https://x' is not slack:#channel"):
-        policy.from_mapping({"validation": {key: "https://x"}})
+        policyfile.from_mapping({"validation": {key: "https://x"}})
 
 
 def test_only_letters_of_this_place_wake_a_process(registry: ifp.Registry, refused: Any, folder: Path) -> None:
