@@ -62,7 +62,7 @@ def _validate(document: Any, source: str, line_of: Any) -> Policy:
         model_config = ConfigDict(extra="forbid", strict=True)
         required: StrictInt = Field(default=1, ge=0)
         not_author: StrictBool = False
-        approvers: list[str] = Field(default_factory=list)
+        approvers: list[str] | None = Field(default=None, min_length=1)
         signed: StrictBool = False
 
     class Document(BaseModel):
@@ -84,10 +84,12 @@ def _validate(document: Any, source: str, line_of: Any) -> Policy:
         if "bounds" in validation:
             raise fail(("validation", "bounds"), "is no key of a policy")
         shaped["validation"] = validation | {"bounds": bounds}
-        if empty := [("validation", key) for key in validation if validation[key] is None]:
-            raise fail(empty[0], "is empty: give it a value, or leave it out")
     if "approvals" in shaped and shaped["approvals"] is None:
         raise fail(("approvals",), "is empty: give it a value, or leave it out")
+    for section in ("validation", "approvals"):
+        rules = shaped.get(section)
+        if empty := [key for key in rules if rules[key] is None] if isinstance(rules, Mapping) else []:
+            raise fail((section, empty[0]), "is empty: give it a value, or leave it out")
     try:
         parsed = Document.model_validate(shaped)
     except ValidationError as error:
@@ -101,8 +103,9 @@ def _validate(document: Any, source: str, line_of: Any) -> Policy:
         if wrong := [target for target in targets if not _TARGET.fullmatch(target)]:
             raise fail(("validation", key), f"{wrong[0]!r} is not slack:#channel, hook:NAME or exec:NAME")
     approvals = parsed.approvals or Approvals(required=0)
-    if why := _impossible(approvals.required, approvals.approvers, approvals.signed):
-        raise fail(("approvals", "approvers" if approvals.approvers else "signed"), why)
+    approvers = tuple(approvals.approvers or ())
+    if why := _impossible(approvals.required, approvers, approvals.signed):
+        raise fail(("approvals", "approvers" if approvers else "signed"), why)
     return Policy(
         bounds=bounds_of(rules.bounds),
         dataset=rules.dataset,
@@ -112,7 +115,7 @@ def _validate(document: Any, source: str, line_of: Any) -> Policy:
         **notified,
         approvals_required=approvals.required,
         approvals_not_author=approvals.not_author,
-        approvers=tuple(approvals.approvers),
+        approvers=approvers,
         approvals_signed=approvals.signed,
     )
 

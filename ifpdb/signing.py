@@ -110,7 +110,7 @@ def prove(body: str, signers: Signers) -> Proof:
     """
     try:
         statement, signature, who, when = _signed(body)
-    except (UsageError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (UsageError, ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError, RecursionError):
         return Proof(False, why="it isn't signed as ifpdb signs")
     if signature is None:
         return UNSIGNED

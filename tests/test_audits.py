@@ -73,6 +73,8 @@ def seed(registry: ifp.Registry, patch: pytest.MonkeyPatch) -> None:
     registry.model("churn").promote("v1", "production", force=True, reason="the first one")
     act("ada", "2025-10-20T10:00:00Z")
     register(2, 0.93, "transactions-2025q3.csv", derived_from="fraud-detector@v1")
+    act("heidi", "2025-10-20T10:00:00Z").approve("v2")
+    act("heidi", "2025-10-20T11:00:00Z").withdraw_approval("v2", "the wrong report")
     act("linus", "2025-10-21T10:00:00Z").approve("v2", "read the report")
     act("grace", "2025-11-03T10:00:00Z").promote("v2", "production", reason="third quarter")
     act("ada", "2025-11-05T10:00:00Z")
@@ -208,7 +210,12 @@ def test_rollbacks_say_what_they_went_away_from(db: Path) -> None:
 
 def test_approvals_are_told_with_who_said_so(db: Path) -> None:
     rows = [(row["approved_by"], row["said_by"], row["reason"]) for row in answer(db, "Who approved")]
-    assert rows == [("linus", "themselves", "read the report"), ("linus", "grace", "third quarter")]
+    assert rows == [
+        ("heidi", "themselves", None),
+        ("heidi", "themselves, withdrawn", "the wrong report"),
+        ("linus", "themselves", "read the report"),
+        ("linus", "grace", "third quarter"),
+    ]
 
 
 def test_who_promotes_what_they_made_shows(db: Path) -> None:

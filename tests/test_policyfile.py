@@ -90,6 +90,8 @@ def test_each_part_may_stand_alone(text: str, expected: Policy) -> None:
         (3, "validation: {}\napprovals:\n  not_author: 'yes'"),
         (3, "validation: {}\napprovals:\n  approver: [ada]"),
         (3, "validation: {}\napprovals:\n  approvers: ada"),
+        (3, "validation: {}\napprovals:\n  approvers: []"),
+        (3, "validation: {}\napprovals:\n  approvers:"),
         (3, "validation: {}\napprovals:\n  approvers: [ada, 7]"),
         (3, "validation: {}\napprovals:\n  approvers: ['']"),
         (4, "validation: {}\napprovals:\n  required: 2\n  approvers: [ada, ada]"),

@@ -74,6 +74,7 @@ FORGED: dict[str, tuple[dict[str, Any], str]] = {
     "no detail": ({"afterwards": {"detail": None}}, "isn't signed as ifpdb signs"),
     "no person": ({"afterwards": {"actor": 7}}, "isn't signed as ifpdb signs"),
     "a NUL": ({"afterwards": {"actor": "ada\0"}}, "isn't signed as ifpdb signs"),
+    "a time before all": ({"afterwards": {"at": "0001-01-01T00:00:00.000000Z"}}, "doesn't fit what it says"),
     "no time": ({"afterwards": {"at": "yesterday"}}, "isn't signed as ifpdb signs"),
 }
 

@@ -3,6 +3,7 @@
 # COMMAND gets the verified bytes (a file or folder) as its last argument, and must fail where they are not served after it.
 # The loop ends with an error when COMMAND or ifp fails: let what runs it (systemd, a container) start it again.
 set -euo pipefail
+[ $# -ge 3 ] || { echo "usage: $0 MODEL ENVIRONMENT COMMAND..." >&2; exit 2; }
 model=$1 environment=$2
 shift 2
 served=

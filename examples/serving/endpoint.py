@@ -11,6 +11,7 @@ went wrong last: a version that can't be loaded doesn't displace the one that is
 from __future__ import annotations
 
 import argparse
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -137,6 +138,10 @@ if __name__ == "__main__":
     parser.add_argument("environment")
     parser.add_argument("--port", type=int, default=8000)
     asked = parser.parse_args()
-    with ifp.open() as registry:
-        endpoint = Endpoint(registry, asked.model, asked.environment)
-        uvicorn.run(application(endpoint), host="127.0.0.1", port=asked.port, log_level="warning")
+    try:
+        with ifp.open() as registry:
+            registry.model(asked.model).versions(limit=1)  # is there such a model?
+            endpoint = Endpoint(registry, asked.model, asked.environment)
+            uvicorn.run(application(endpoint), host="127.0.0.1", port=asked.port, log_level="warning")
+    except ifp.IfpError as error:
+        sys.exit(f"endpoint: {error}")
