@@ -52,9 +52,13 @@ def sign(statement: bytes) -> str | None:
     signature = done.stdout.decode(errors="replace")
     if done.returncode or not signature.startswith(_ARMOR):
         why = _last_line(done.stderr) or "ssh-keygen gave no signature"
+        mend = (
+            f"put it into ssh-agent (ssh-add {place})"
+            if "passphrase" in why
+            else "see IFP_SIGNING_KEY and [signing] in ifp.toml"
+        )
         raise Refused(
-            f"nothing was written, since it can't be signed with {place}: {why}. A key with a passphrase must be in ssh-agent "
-            f"(ssh-add {place}); IFP_SIGNING_KEY= signs nothing"
+            f"nothing was written, since it can't be signed with {place}: {why}; {mend}. IFP_SIGNING_KEY= signs nothing"
         )
     return signature
 
@@ -184,7 +188,7 @@ def _last_line(said: bytes) -> str:
 def _place(variable: str | None, name: str) -> Path | None:
     """A path that the environment names, else [signing] of ifp.toml."""
     if variable is not None and (told := os.environ.get(variable)) is not None:
-        return Path(told).expanduser() if told else None
+        return Path(os.path.expanduser(told)) if told else None
     section: Mapping[str, Any] = ifptoml.section("signing", secret=False)
     if unknown := section.keys() - {"key", "allowed_signers", "revoked"}:
         where = f"{ifptoml.path()}, [signing]"
@@ -192,7 +196,7 @@ def _place(variable: str | None, name: str) -> Path | None:
     if name not in section:
         return None
     value = section[name]
-    path = Path(value).expanduser() if isinstance(value, str) and "\0" not in value else Path()
+    path = Path(os.path.expanduser(value)) if isinstance(value, str) and "\0" not in value else Path()
     if not path.is_absolute():
         raise Unconfigured(f"{ifptoml.path()}, [signing]: {name} must be a path that begins with / or ~")
     return path

@@ -155,6 +155,7 @@ def test_the_users_file_names_the_key_and_the_signers(keyring: Path, monkeypatch
         ("[signing]\nkee = 'x'", "kee is no key of it"),
         ("[signing]\nkey = 'ada'", "key must be a path"),
         ("[signing]\nkey = 7", "key must be a path"),
+        ("[signing]\nkey = '~nobody-of-that-name/key'", "key must be a path"),
         ("signing = 7", "signing is no section: write [signing]"),
         ("[signing", "is not TOML"),
     ],

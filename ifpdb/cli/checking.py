@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from .. import signing
-from ..drawing.words import person, short, size
+from ..drawing.words import short, size
 from ..upkeep.anchors import in_commits
 from ..upkeep.chain import verify
 from ..upkeep.findings import Damage
@@ -72,7 +72,7 @@ _DECISIONS: list[Column] = [
     ("kind", lambda one: one.event.kind),
     ("model", lambda one: one.event.model or ""),
     ("version", lambda one: short(one.event.version)),
-    ("actor", lambda one: person(one.event.actor)),
+    ("actor", lambda one: one.event.actor),  # whole: the mail address is what a key stands for
     ("signature", lambda one: one.status),
     ("key", lambda one: one.key),
 ]

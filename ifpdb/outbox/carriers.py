@@ -123,7 +123,8 @@ def _post(url: str, body: bytes, headers: Mapping[str, str], ca: str | None) -> 
     except ssl.SSLError as error:
         raise Unreachable(f"{host} speaks no TLS that can be trusted: {error.reason or 'bad certificate'}") from None
     except (OSError, http.client.HTTPException) as error:
-        why = f"took longer than {PATIENCE:g} s" if slow.is_set() else f"broke off ({type(error).__name__})"
+        late = slow.is_set() or isinstance(error, TimeoutError)  # a silent one, before the timer has its turn
+        why = f"took longer than {PATIENCE:g} s" if late else f"broke off ({type(error).__name__})"
         raise Unreachable(f"{host} {why}") from None
     finally:
         timer.cancel()

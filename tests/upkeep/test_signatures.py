@@ -127,6 +127,12 @@ def test_the_command_tells_each_decision_and_exits_by_what_is_proven(
     assert {problem["kind"] for problem in document["problems"]} == {"signature"}
 
 
+def test_a_borrowed_name_does_not_hide_whose_key_it_is(fraud: ifp.Model, cli: Callable[..., Any]) -> None:
+    with ifp.open(fraud.registry.path, actor="Grace Hopper <ada>") as pretending:
+        pretending.model("fraud").approve("v1")
+    assert "Grace Hopper <ada>  proven" in cli("verify", "--signatures").out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
