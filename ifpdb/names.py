@@ -72,8 +72,9 @@ def check_key(name: object, what: str) -> str:
 
 def principal(actor: str) -> str:
     """Who an actor is, whatever the name is written like: the mail address of 'Ada <ada@example.org>', else the actor."""
-    found = _ADDRESS.search(actor)
-    return found[1] if found else actor
+    text = str(actor)  # somebody else's event may name a number
+    found = _ADDRESS.search(text)
+    return found[1] if found else text
 
 
 def check_stage(name: str) -> str:

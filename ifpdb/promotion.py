@@ -15,7 +15,7 @@ from . import approvals, digest
 from .answers import Verdict
 from .errors import Ambiguous, GateFailed, NeedsReason, NotFound, Refused
 from .ledger import events, facts, stages, versions
-from .ledger.approvals import given
+from .ledger.approvals import given, of_entries
 from .policy import Approval, Candidate, Policy, evaluate
 from .records import Version
 
@@ -107,7 +107,7 @@ def _roll_back(tx: sqlite3.Connection, by: events.Author, version: int, reason: 
             f"{model}@{name[:19]} has been in production before: going back to it is a rollback, "
             f"which must say why: add --reason '…' (reason=)"
         )
-    approvers = [*stages.approvers_of_entries(tx, model, name), *named]
+    approvers = [*of_entries(tx, model, name), *named]
     if given(tx, model, name):  # few are, and it takes the whole version to see whether they stand
         record, policy = versions.read(tx, [version], None)[0], stages.policy(tx, model)
         approvers += _standing(approvals.of(tx, record, policy), ())

@@ -124,6 +124,17 @@ def test_an_approval_is_withdrawn_and_given_again(fraud: ifp.Model, acting: Act)
     assert fraud.gate("v1").passed
 
 
+def test_who_has_taken_it_back_is_not_on_record_for_a_rollback(fraud: ifp.Model, make: Make, acting: Act) -> None:
+    acting("grace").approve("v1")
+    fraud.promote("v1", "production", approved_by="heidi")
+    make("b", metrics={"f1": 0.99})
+    fraud.promote("v2", "production", approved_by="heidi")
+    acting("Grace <grace>").withdraw_approval("v1")
+    fraud.rollback(reason="worse")
+    assert fraud.at("now")[0].approved_by == ("heidi",)
+    assert fraud.history()[0].approved_by == ("grace", "heidi"), "it was so then"
+
+
 def test_nobody_withdraws_another_ones_approval(fraud: ifp.Model, acting: Act) -> None:
     acting("grace").approve("v1")
     before = fraud.registry.path.read_bytes()

@@ -130,3 +130,20 @@ def test_another_stage_or_kind_is_refused_with_those_there_are() -> None:
 def test_a_name_without_end_is_refused_at_once() -> None:
     with pytest.raises(UsageError, match="at most 128"):
         names.check_model("a" + "-v1" * 300_000)
+
+
+@pytest.mark.parametrize(
+    ("actor", "who"),
+    [
+        ("ada", "ada"),
+        ("Ada Lovelace <ada@example.org>", "ada@example.org"),
+        ("Ada <ada@example.org> ", "ada@example.org"),
+        ("<ada@example.org>", "ada@example.org"),
+        ("ada <>", "ada <>"),
+        ("ada <a b>", "ada <a b>"),
+        ("a <b> c", "a <b> c"),
+        ("eve <grace@example.org> <eve@example.org>", "eve@example.org"),
+    ],
+)
+def test_a_person_is_the_mail_address_or_else_the_name(actor: str, who: str) -> None:
+    assert names.principal(actor) == who

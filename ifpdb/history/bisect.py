@@ -10,7 +10,7 @@ from typing import Any
 
 from ..desk import Registry
 from ..errors import NotFound, UsageError
-from ..ledger import ancestry, approvals, lineage, resolve, runs, stages, versions
+from ..ledger import ancestry, approvals, lineage, resolve, runs, versions
 from ..records import Run, Version
 from .explain import Step, explain
 from .verdicts import Judge, Verdict
@@ -193,5 +193,5 @@ def _approvers(tx: Connection, run: int) -> tuple[str, ...]:
     if found.version is None:
         return ()
     said = [one.actor for one in approvals.given(tx, found.model, found.version)]
-    said += stages.approvers_of_entries(tx, found.model, found.version)
+    said += approvals.of_entries(tx, found.model, found.version)
     return tuple(dict.fromkeys(said))

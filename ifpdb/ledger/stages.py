@@ -188,17 +188,6 @@ def measurements_known_by(tx: sqlite3.Connection, version: Version, known_by: st
     return tuple(found)
 
 
-ENTRY_APPROVERS = """
-    SELECT json_extract(body, '$.detail.approved_by') FROM event
-     WHERE model = ? AND version = ? AND to_stage IS NOT NULL AND to_stage = 'production' ORDER BY at DESC, id DESC LIMIT 1"""
-
-
-def approvers_of_entries(tx: sqlite3.Connection, model: str, version: str) -> list[str]:
-    """Who was on record as approving when a version last entered production; each entry repeats those before it."""
-    row = tx.execute(ENTRY_APPROVERS, (model, version)).fetchone()
-    return list(json.loads(row[0] or "[]")) if row else []
-
-
 POLICY = "SELECT body FROM event WHERE kind = 'policy_set' AND model = ? ORDER BY at DESC, id DESC LIMIT 1"
 
 

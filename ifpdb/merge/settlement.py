@@ -8,7 +8,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from ..errors import MergeConflict, UsageError
-from ..ledger import events, resolve, stages, versions
+from ..ledger import approvals, events, resolve, stages, versions
 from .disagreement import Disagreement, Side
 
 SIDES = ("ours", "theirs")
@@ -82,7 +82,7 @@ def _write(tx: Connection, by: events.Author, one: Disagreement, side: Side, rea
         events.append(tx, by, "labelled", **named, reason=reason, detail={"label": one.name, **detail})
     elif side.wanted is not None:
         version = _version(tx, model, side)
-        approved = stages.approvers_of_entries(tx, one.model, side.wanted)
+        approved = approvals.of_entries(tx, one.model, side.wanted)
         stages.move(
             tx, by, version, "settled", to_stage="production", reason=reason, detail={"approved_by": approved, **detail}
         )
