@@ -71,8 +71,8 @@ def _bound_to(version: Version, policy: Policy | None) -> dict[str, digest.JSON]
 
 def _digest_of(measurements: tuple[Measurement, ...]) -> str:
     """SHA-256 of the canonical JSON of [metric, dataset, last value], sorted."""
-    told = sorted((one.metric, one.dataset or "", one.dataset, one.value) for one in measurements)
-    return digest.sha256(digest.canonical([[metric, data, digest.number_to_json(value)] for metric, _, data, value in told]))
+    told = sorted(measurements, key=lambda one: (one.metric, one.dataset or ""))
+    return digest.sha256(digest.canonical([[one.metric, one.dataset, digest.number_to_json(one.value)] for one in told]))
 
 
 def _stale(event: Event, today: dict[str, digest.JSON]) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .. import signing
 from ..desk import Registry
+from ..digest import to_text
+from ..errors import IntegrityError
 from ..ledger import events
 from ..policy import from_event
 from ..records import Event
@@ -55,32 +57,45 @@ def signatures(
     """Every decision of the log, oldest first, with what its signature is worth.
 
     `progress` is told how many are done, of how many. The registry isn't locked meanwhile. Raises Refused where ssh-keygen
-    can't be run.
+    can't be run, IntegrityError for an event that no ifpdb wrote.
     """
     with registry.reading() as tx:
-        told = [(events.from_body(*row), row[1]) for row in tx.execute(DECIDED, events.DECISIONS)]
-        unsigned = {event.id for event, _ in told if "signature" not in event.detail}
-        demanded = set(_demanded([event for event, _ in told], unsigned, lambda: parents_of_all(tx)))
+        rows = tx.execute(DECIDED, events.DECISIONS).fetchall()
     found = list[Signature]()
-    for number, (event, body) in enumerate(told, 1):
+    for number, (id, body) in enumerate(rows, 1):
         proof = signing.prove(body, signers)
         status = "proven" if proof.proven else "unsigned" if proof == signing.UNSIGNED else "unproven"
-        found.append(Signature(event, status, proof.key, proof.why, event.id in demanded))
+        found.append(Signature(_event(id, body), status, proof.key, proof.why))
         if progress is not None:
-            progress(number, len(told))
-    return found
+            progress(number, len(rows))
+    suspects = [one.event for one in found if one.status == "unsigned" and one.event.kind == "promoted"]
+    demanded = set(_demanded(registry, suspects, [one.event for one in found if one.event.kind == "policy_set"]))
+    return [replace(one, demanded=one.event.id in demanded) for one in found]
 
 
-def _demanded(decisions: list[Event], unsigned: set[str], parents: Callable[[], dict[str, list[str]]]) -> Iterator[str]:
+def _event(id: bytes, body: str) -> Event:
+    try:
+        event = events.from_body(id, body)
+        if isinstance(event.actor, str) and isinstance(event.detail, dict):
+            return event
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise IntegrityError(f"event {to_text(id)} is not as ifpdb writes one: ifp fsck tells more")
+
+
+def _demanded(registry: Registry, suspects: list[Event], policies: list[Event]) -> Iterator[str]:
     """The unsigned promotions through a gate whose policy asked for signatures, as their author knew it."""
-    strict = [event for event in decisions if event.kind == "policy_set" and _asks(event)]
-    models = {event.model for event in strict}
-    for event in decisions:
-        if event.id in unsigned and event.kind == "promoted" and event.model in models and not event.detail.get("forced"):
-            known = past_of(event.id, parents())
-            policies = [one for one in decisions if one.kind == "policy_set" and one.model == event.model and one.id in known]
-            if policies and policies[-1] in strict:
-                yield event.id
+    strict = {event.id: event.model for event in policies if _asks(event)}
+    suspects = [event for event in suspects if event.model in strict.values() and not event.detail.get("forced")]
+    if not suspects:
+        return
+    with registry.reading() as tx:
+        parents = parents_of_all(tx)
+    for event in suspects:
+        known = past_of(event.id, parents)
+        in_force = [one.id for one in policies if one.model == event.model and one.id in known]
+        if in_force and in_force[-1] in strict:
+            yield event.id
 
 
 def _asks(policy_set: Event) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,8 +67,9 @@ def test_a_signature_of_another_event_is_a_problem(fraud: ifp.Model, signers: si
 
 
 def test_an_unsigned_promotion_is_a_problem_where_the_policy_asked_for_it(fraud: ifp.Model, signers: signing.Signers) -> None:
-    forge(fraud.registry, "promoted", to_stage="production", detail={"approved_by": []})
-    assert signatures(fraud.registry, signers)[-1].problem is not None
+    for detail in ({"approved_by": []}, {"signature": None}):
+        forge(fraud.registry, "promoted", to_stage="production", detail=detail)
+        assert signatures(fraud.registry, signers)[-1].problem is not None
     forge(fraud.registry, "promoted", to_stage="production", detail={"forced": True}, reason="drill")
     forge(fraud.registry, "rolled_back", to_stage="production", reason="drill")
     assert [one.problem for one in signatures(fraud.registry, signers)][-2:] == [None, None]
@@ -97,6 +99,16 @@ def test_a_policy_as_ifpdb_writes_none_stops_nothing(fraud: ifp.Model, signers: 
     with fraud.registry.writing() as (tx, by):
         events.append(tx, by, "policy_set", model="fraud", detail=detail)
     assert len(signatures(fraud.registry, signers)) == 4
+
+
+@pytest.mark.parametrize("odd", [{"actor": 7}, {"detail": 7}, {"detail": None}])
+def test_an_event_that_no_ifpdb_wrote_is_said_to_be_none(fraud: ifp.Model, signers: signing.Signers, odd: Any) -> None:
+    told = {"actor": "eve", "at": "2099-01-01T00:00:00.000000Z", "detail": {}, "kind": "approved", "parents": []} | odd
+    with sqlite3.connect(fraud.registry.path) as thief:
+        thief.execute("DROP TRIGGER event_is_whole") if "actor" in odd else None
+        thief.execute("INSERT INTO event (id, body) VALUES (randomblob(32), ?)", (json.dumps(told),))
+    with pytest.raises(ifp.IntegrityError, match="is not as ifpdb writes one"):
+        signatures(fraud.registry, signers)
 
 
 def test_progress_is_told(fraud: ifp.Model, signers: signing.Signers) -> None:
