@@ -44,6 +44,7 @@ class Registry(Reader):
         """Open a registry that exists; `ifpdb.open` finds or makes one first."""
         super().__init__(path, readonly=readonly)
         self._actor = actor
+        self._box = Box(self.blobs.root, self.path)
 
     @property
     def actor(self) -> str:
@@ -54,15 +55,15 @@ class Registry(Reader):
     def writing(self) -> Iterator[tuple[Connection, events.Author]]:
         """A transaction for writing, with its author; seals first what runs that died have left."""
         actor = self.actor
-        box = Box(self.blobs.root, self.path)
-        with Posting(box) as posting, self._db.write() as tx:
+        with Posting(self._box) as posting, self._db.write() as tx:
             by = events.Author(actor, *settings.time_now(), sign=signing.sign)
             buried = self._bury(tx, by)
             yield tx, by
-            posting.write(box.address(tx, by.written, now=time.time()))
+            posting.write(self._box.address(tx, by.written, now=time.time()))
         for run in buried:
             live.forget(self.blobs.root, run)
-        wake(box, self.path)
+        if posting.letters or self._box.has_due(time.time()):
+            wake(self._box, self.path)
 
     def _bury(self, tx: Connection, by: events.Author) -> list[str]:
         """Seal the points of runs whose process is gone and end them as killed; their ids."""

@@ -149,7 +149,7 @@ def _signed(body: str) -> tuple[bytes, str | None, str, str]:
     if signature is not None and (not isinstance(signature, str) or len(signature) > _LONGEST):
         raise ValueError("a signature is text")
     who = principal(told["actor"])
-    if "\0" in who:
+    if not isinstance(told["actor"], str) or "\0" in who:
         raise ValueError("no such person")
     who.encode()
     at = times.read_time(detail.get("clock") or told["at"])

@@ -169,7 +169,7 @@ class Box:
         place = os.path.join(self.folder, name)
         draft = f"{place}.{os.getpid()}"
         with open(draft, "wb") as file:
-            file.write(json.dumps(asdict(letter)).encode())
+            file.write(json.dumps({field: getattr(letter, field) for field in letter.__slots__}).encode())
         os.replace(draft, place)
 
 
@@ -178,14 +178,14 @@ class Posting:
 
     def __init__(self, box: Box) -> None:
         self._box = box
-        self._letters: list[Letter] = []
+        self.letters: list[Letter] = []
 
     def __enter__(self) -> Self:
         return self
 
     def write(self, letters: list[Letter]) -> None:
         """Write them; a folder that can't be written stops no promotion, but it is said."""
-        self._letters = letters
+        self.letters = letters
         try:
             self._box.put(letters)
         except OSError as error:
@@ -195,4 +195,4 @@ class Posting:
 
     def __exit__(self, failed: type[BaseException] | None, *_: object) -> None:
         if failed is not None:
-            self._box.drop(self._letters)
+            self._box.drop(self.letters)

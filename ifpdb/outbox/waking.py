@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +19,8 @@ except ImportError:  # Windows: two may deliver at once, and a receiver tells by
 
 
 def wake(box: Box, db: Path) -> None:
-    """Start a process that delivers what is due, unless nothing is, one is at work, or IFP_OUTBOX=off."""
-    if os.environ.get("IFP_OUTBOX") == "off" or not sys.executable or not box.has_due(time.time()):
+    """Start a process that delivers what is due, unless one is at work, or IFP_OUTBOX=off."""
+    if os.environ.get("IFP_OUTBOX") == "off" or not sys.executable:
         return
     with delivering(box) as free:
         if not free:  # it looks once more after it has let go
