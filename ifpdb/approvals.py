@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from . import digest, signing
+from . import digest
 from .errors import IfpError, NotFound, Refused
 from .ledger import approvals, events
 from .names import principal
@@ -46,6 +46,8 @@ def of(tx: sqlite3.Connection, version: Version, policy: Policy | None) -> list[
 
 def unproven(tx: sqlite3.Connection, event: str) -> str:
     """Why an event isn't proven to come from its actor; '' where it is."""
+    from . import signing  # few policies ask for it
+
     try:
         return signing.prove(events.body(tx, event), signing.signers()).why
     except IfpError as error:

@@ -14,14 +14,12 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import TYPE_CHECKING, Any
 
-from . import digest, names, promotion, registration, settings, signing, times
+from . import digest, names, promotion, registration, settings, times
 from .capture.data import dataset as datasets
 from .capture.schema.features import read_schema
 from .errors import Conflict, NotFound, UsageError
 from .ledger import datasets as dataset_rows
 from .ledger import deployments, events, facts, lineage, metrics, resolve, runs, versions
-from .outbox.letters import Box, Posting
-from .outbox.waking import wake
 from .reader import Reader
 from .records import Artifact, Code, Dataset, Deployment, Parent, Version
 from .store import claims, live
@@ -29,6 +27,7 @@ from .store.db import create
 
 if TYPE_CHECKING:
     from .model import Model
+    from .outbox.letters import Box
 
 Progress = Callable[[int], None]
 """Told the number of bytes of each chunk that was read."""
@@ -44,7 +43,7 @@ class Registry(Reader):
         """Open a registry that exists; `ifpdb.open` finds or makes one first."""
         super().__init__(path, readonly=readonly)
         self._actor = actor
-        self._box = Box(self.blobs.root, self.path)
+        self._box: Box | None = None
 
     @property
     def actor(self) -> str:
@@ -54,16 +53,21 @@ class Registry(Reader):
     @contextmanager
     def writing(self) -> Iterator[tuple[Connection, events.Author]]:
         """A transaction for writing, with its author; seals first what runs that died have left."""
+        from . import signing  # these three: what only writers need would cost every `ifp show` 5 ms
+        from .outbox.letters import Box, Posting
+        from .outbox.waking import wake
+
         actor = self.actor
-        with Posting(self._box) as posting, self._db.write() as tx:
+        box = self._box = self._box or Box(self.blobs.root, self.path)
+        with Posting(box) as posting, self._db.write() as tx:
             by = events.Author(actor, *settings.time_now(), sign=signing.sign)
             buried = self._bury(tx, by)
             yield tx, by
-            posting.write(self._box.address(tx, by.written, now=time.time()))
+            posting.write(box.address(tx, by.written, now=time.time()))
         for run in buried:
             live.forget(self.blobs.root, run)
-        if posting.letters or self._box.has_due(time.time()):
-            wake(self._box, self.path)
+        if posting.letters or box.has_due(time.time()):
+            wake(box, self.path)
 
     def _bury(self, tx: Connection, by: events.Author) -> list[str]:
         """Seal the points of runs whose process is gone and end them as killed; their ids."""

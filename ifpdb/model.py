@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import TYPE_CHECKING, Any
 
-from . import approvals, digest, names, policyfile, promotion
+from . import approvals, digest, names, promotion
 from .answers import Change, History, Lineage, Verdict
 from .desk import Registry
 from .errors import Conflict, NeedsReason, UsageError
@@ -260,6 +260,8 @@ class Model:
 
 
 def _read_policy(source: str | PathLike[str] | Mapping[str, Any] | Policy) -> Policy:
+    from . import policyfile
+
     if isinstance(source, Policy):
         return source
     if isinstance(source, Mapping):
